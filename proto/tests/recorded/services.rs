@@ -3,7 +3,7 @@
 use peerage_proto::envelope::{self, Mode};
 use peerage_proto::kafka::{KafkaBlockTopicMessage, KafkaSubtreeTopicMessage};
 use peerage_proto::network::Topic;
-use peerage_proto::{Network, p2p_api};
+use peerage_proto::{Network, PeerId, p2p_api};
 use prost::Message;
 
 use crate::{hex, list, rewritten, str, vectors};
@@ -29,19 +29,23 @@ fn recorded_kafka_records_come_back_byte_for_byte() {
     for event in ["node_a", "node_b"].iter().flat_map(|node| list(&file, node)) {
         if str(event, "dir") == "KAFKA_OUT" {
             let bytes = hex(event, "value_protobuf_hex");
-            let (hash, written) = match str(event, "producer") {
+            let (hash, url, peer_id, written) = match str(event, "producer") {
                 "blocks" => {
                     let record = KafkaBlockTopicMessage::decode(&*bytes).unwrap();
-                    (record.hash.clone(), record.encode_to_vec())
+                    let written = record.encode_to_vec();
+                    (record.hash, record.url, record.peer_id, written)
                 }
                 "subtrees" => {
                     let record = KafkaSubtreeTopicMessage::decode(&*bytes).unwrap();
-                    (record.hash.clone(), record.encode_to_vec())
+                    let written = record.encode_to_vec();
+                    (record.hash, record.url, record.peer_id, written)
                 }
                 other => panic!("unknown producer {other}"),
             };
             assert_eq!(written, bytes);
             assert_eq!(hash, str(event, "key_text"));
+            assert_eq!(url, "http://127.0.0.1:8090/api/v1");
+            assert!(PeerId::from_base58(&peer_id).is_ok(), "{peer_id}");
             records += 1;
         }
     }
