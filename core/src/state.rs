@@ -1,4 +1,4 @@
-//! What the state hash covers: every field of every struct declared by [`state!`], in the order of declaration.
+//! What the state hash covers: every field of every struct declared by `state!`, in the order of declaration.
 
 use sha2::{Digest as _, Sha256};
 
@@ -59,7 +59,7 @@ macro_rules! state {
 }
 pub(crate) use state;
 
-/// [`Alter`] for a plain value: one leaf, changed by the closure.
+/// `Alter` for a plain value: one leaf, changed by the closure.
 macro_rules! alter_leaf {
     ($($ty:ty => $change:expr),* $(,)?) => {$(
         #[cfg(any(test, feature = "sim"))]

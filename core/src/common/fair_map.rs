@@ -1,10 +1,11 @@
 //! A bounded map in which every entry has an owner, and no owner can push out another's last entry.
 //!
 //! Rule at insertion into a full map: an owner that holds its share (limit ÷ owners present) or more loses its own
-//! oldest entry; any other displaces the oldest entry of the owner that holds most. When every owner holds a single
-//! entry, a newcomer is refused. (Spec 14.2 displaces the oldest of all; that could take an owner's last entry.)
+//! oldest entry; any other displaces the oldest entry of whoever holds most of the next 64 owners in turn. When each of
+//! those holds a single entry, the newcomer is refused. (Spec 14.2 displaces the oldest of all; that could take an
+//! owner's last entry. Looking at 64 keeps an insertion cheap while somebody invents owners by the thousand.)
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, VecDeque};
 use core::fmt;
 
 use peerage_proto::peer_id::PeerId;
@@ -27,15 +28,27 @@ state! {
 }
 
 state! {
+    /// What one owner holds.
+    #[derive(Clone, Debug)]
+    struct Owned<K: Key> {
+        count: u32,
+        /// Keys by age, oldest first; one whose number is not its entry's has moved on and counts no more.
+        order: VecDeque<(u64, K)>,
+    }
+}
+
+/// Owners looked at for a victim.
+const OWNERS_SEEN_MAX: usize = 64;
+
+state! {
     /// See the module's documentation.
     #[derive(Clone, Debug)]
     pub struct FairMap<K: Key, V> {
         max: u32,
         entries: BTreeMap<K, Entry<V>>,
-        /// The keys of each owner, oldest first.
-        owners: BTreeMap<PeerId, BTreeMap<u64, K>>,
-        /// Owners by number of entries.
-        by_count: BTreeSet<(u32, PeerId)>,
+        owners: BTreeMap<PeerId, Owned<K>>,
+        /// The owner at which the next search for a victim begins.
+        turn: Option<PeerId>,
         next_seq: u64,
         evicted: u64,
         refused: u64,
@@ -63,7 +76,7 @@ impl<K: Key, V> FairMap<K, V> {
             max,
             entries: BTreeMap::new(),
             owners: BTreeMap::new(),
-            by_count: BTreeSet::new(),
+            turn: None,
             next_seq: 0,
             evicted: 0,
             refused: 0,
@@ -96,45 +109,63 @@ impl<K: Key, V> FairMap<K, V> {
     }
 
     /// The key that has to go for a new entry of `owner`.
-    fn victim(&self, owner: &PeerId) -> Option<K> {
-        let oldest_of = |owner: &PeerId| self.owners.get(owner)?.values().next().cloned();
+    fn victim(&mut self, owner: &PeerId) -> Option<K> {
         let own = self.owned_by(owner);
         if own > 0 && own >= self.share() {
-            return oldest_of(owner);
+            return self.oldest_of(owner);
         }
-        let (count, holder) = self.by_count.last()?;
-        if *count < 2 {
-            return None;
+        let holder = self.largest_in_turn()?;
+        self.oldest_of(&holder)
+    }
+
+    /// Who holds most, and more than one, of the owners whose turn it is.
+    fn largest_in_turn(&mut self) -> Option<PeerId> {
+        use core::ops::Bound::{Excluded, Included, Unbounded};
+        let from = self.turn.map_or(Unbounded, Excluded);
+        let to = self.turn.map_or(Unbounded, Included);
+        let wrapped = self.turn.is_some().then(|| self.owners.range((Unbounded, to))).into_iter().flatten();
+        let seen = self.owners.range((from, Unbounded)).chain(wrapped).take(OWNERS_SEEN_MAX);
+        let (mut largest, mut last) = (None, None);
+        for (owner, owned) in seen {
+            last = Some(*owner);
+            if owned.count > largest.map_or(1, |(count, _)| count) {
+                largest = Some((owned.count, *owner));
+            }
         }
-        oldest_of(holder)
+        if self.owners.len() > OWNERS_SEEN_MAX {
+            self.turn = last;
+        }
+        largest.map(|(_, owner)| owner)
+    }
+
+    /// The oldest key of `owner`; what has moved on is forgotten on the way.
+    fn oldest_of(&mut self, owner: &PeerId) -> Option<K> {
+        let owned = self.owners.get_mut(owner)?;
+        while let Some((seq, key)) = owned.order.front() {
+            if self.entries.get(key).is_some_and(|entry| entry.seq == *seq) {
+                return Some(key.clone());
+            }
+            owned.order.pop_front();
+        }
+        None
     }
 
     fn hold(&mut self, owner: PeerId, key: K) {
-        let keys = self.owners.entry(owner).or_default();
-        let before = count(keys);
-        keys.insert(self.next_seq, key);
-        let after = count(keys);
+        let owned = self.owners.entry(owner).or_insert_with(|| Owned { count: 0, order: VecDeque::new() });
+        owned.count += 1;
+        owned.order.push_back((self.next_seq, key));
         self.next_seq += 1;
-        self.recount(owner, before, after);
+        if owned.order.len() > 2 * owned.count as usize + 8 {
+            let entries = &self.entries;
+            owned.order.retain(|(seq, key)| entries.get(key).is_some_and(|entry| entry.seq == *seq));
+        }
     }
 
-    fn release(&mut self, owner: &PeerId, seq: u64) {
-        let Some(keys) = self.owners.get_mut(owner) else { return };
-        let before = count(keys);
-        keys.remove(&seq);
-        let after = count(keys);
-        if keys.is_empty() {
+    fn release(&mut self, owner: &PeerId) {
+        let Some(owned) = self.owners.get_mut(owner) else { return };
+        owned.count -= 1;
+        if owned.count == 0 {
             self.owners.remove(owner);
-        }
-        self.recount(*owner, before, after);
-    }
-
-    fn recount(&mut self, owner: PeerId, before: u32, after: u32) {
-        if before > 0 {
-            self.by_count.remove(&(before, owner));
-        }
-        if after > 0 {
-            self.by_count.insert((after, owner));
         }
     }
 
@@ -172,16 +203,16 @@ impl<K: Key, V> FairMap<K, V> {
 
     fn rehold(&mut self, key: &K, owner: PeerId) {
         let Some(entry) = self.entries.get_mut(key) else { return };
-        let (former_owner, former_seq) = (entry.owner, entry.seq);
-        (entry.owner, entry.seq) = (owner, self.next_seq);
-        self.release(&former_owner, former_seq);
+        let former = core::mem::replace(&mut entry.owner, owner);
+        entry.seq = self.next_seq;
         self.hold(owner, key.clone());
+        self.release(&former);
     }
 
     /// Takes `key` out.
     pub fn remove(&mut self, key: &K) -> Option<V> {
         let entry = self.entries.remove(key)?;
-        self.release(&entry.owner, entry.seq);
+        self.release(&entry.owner);
         Some(entry.value)
     }
 
@@ -204,10 +235,13 @@ impl<K: Key, V> FairMap<K, V> {
 
     /// Takes out everything that belongs to `owner`; returns how many.
     pub fn remove_owner(&mut self, owner: &PeerId) -> usize {
-        let Some(keys) = self.owners.remove(owner) else { return 0 };
-        self.by_count.remove(&(count(&keys), *owner));
-        keys.values().for_each(|key| drop(self.entries.remove(key)));
-        keys.len()
+        let Some(owned) = self.owners.remove(owner) else { return 0 };
+        for (seq, key) in &owned.order {
+            if self.entries.get(key).is_some_and(|entry| entry.seq == *seq) {
+                self.entries.remove(key);
+            }
+        }
+        owned.count as usize
     }
 
     /// Entries in key order.
@@ -237,7 +271,7 @@ impl<K: Key, V> FairMap<K, V> {
 
     /// Number of entries that belong to `owner`.
     pub fn owned_by(&self, owner: &PeerId) -> u32 {
-        self.owners.get(owner).map_or(0, count)
+        self.owners.get(owner).map_or(0, |owned| owned.count)
     }
 
     /// What each owner may hold of a full map: at least one.
@@ -251,7 +285,7 @@ impl<K: Key, V> FairMap<K, V> {
         (self.evicted, self.refused)
     }
 
-    /// Full structural check: the three indices agree.
+    /// Full structural check: entries and owners agree.
     ///
     /// # Errors
     /// What does not.
@@ -259,20 +293,14 @@ impl<K: Key, V> FairMap<K, V> {
         if self.entries.len() > self.max as usize {
             return Err("more entries than the limit");
         }
-        let held: usize = self.owners.values().map(BTreeMap::len).sum();
-        if held != self.entries.len() || self.by_count.len() != self.owners.len() {
-            return Err("owners and entries disagree");
+        let live = |(seq, key): &&(u64, K)| self.entries.get(key).is_some_and(|entry| entry.seq == *seq);
+        let counted = |owned: &Owned<K>| owned.order.iter().filter(live).count() == owned.count as usize;
+        if !self.owners.values().all(|owned| owned.count > 0 && counted(owned)) {
+            return Err("an owner does not hold what it counts");
         }
-        let counted = self.owners.iter().all(|(owner, keys)| self.by_count.contains(&(count(keys), *owner)));
-        let owned = self.entries.iter().all(|(key, entry)| {
-            self.owners.get(&entry.owner).and_then(|keys| keys.get(&entry.seq)) == Some(key)
-        });
-        if counted && owned { Ok(()) } else { Err("an entry is not where its owner says") }
+        let held: usize = self.owners.values().map(|owned| owned.count as usize).sum();
+        if held == self.entries.len() { Ok(()) } else { Err("owners and entries disagree") }
     }
-}
-
-fn count<K>(keys: &BTreeMap<u64, K>) -> u32 {
-    u32::try_from(keys.len()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

@@ -14,6 +14,8 @@ use crate::time::{Instant, Now};
 
 /// Announcers remembered for one hash, at least.
 const ANNOUNCERS: u32 = 8;
+/// Announcers remembered for one hash, at most, whatever the settings say.
+const ANNOUNCERS_MAX: u32 = 64;
 
 state! {
     #[derive(Clone, Debug)]
@@ -31,7 +33,9 @@ state! {
         first: Instant,
         window: Instant,
         handed_on: u32,
-        announcers: Vec<Announcer>,
+        /// Whoever announced it first; most hashes have no other announcer.
+        announcer: Announcer,
+        others: Vec<Announcer>,
     }
 }
 
@@ -49,7 +53,8 @@ impl Repeats {
         Self { seen: FairMap::new(limits.seen_hashes_max) }
     }
 
-    /// Whether this announcement of `hash` by `author` is handed on. It then holds one of the window's slots.
+    /// Whether this announcement of `hash` by `author` is handed on. It then holds one of the window's slots. Without a
+    /// limit on publishers everything is.
     ///
     /// It is if the author is remembered for the first time and the window has a slot left, or if nothing was handed
     /// on in this window yet and the author was not among those of the window before.
@@ -63,46 +68,26 @@ impl Repeats {
         author: PeerId,
         neighbour: PeerId,
     ) -> bool {
+        if config.seen_hash_publishers_max == u32::MAX {
+            return true;
+        }
         let key = (kind, hash);
         let fresh = |seen: &Seen| now.mono.saturating_since(seen.first) < config.seen_hash_ttl;
         if !self.seen.get(&key).is_some_and(fresh) {
             self.seen.remove(&key);
-            let seen =
-                Seen { first: now.mono, window: now.mono, handed_on: 0, announcers: Vec::with_capacity(1) };
+            let seen = Seen::first(now.mono, author);
             let _ = self.seen.insert(now.mono, key, neighbour, seen);
-        }
-        let Some(seen) = self.seen.get_mut(&key) else {
-            // No room even for one entry: every neighbour holds its last. Handing on is the harmless side.
             return true;
-        };
-        seen.turn_window(now.mono, config);
-        let room = config.seen_hash_publishers_max.max(ANNOUNCERS);
-        let remembers_another = seen.announcers.len() < room as usize;
-        let known = seen.announcers.iter_mut().find(|announcer| announcer.peer == author);
-        let granted = match &known {
-            None => seen.handed_on < config.seen_hash_publishers_max && remembers_another,
-            Some(announcer) => seen.handed_on == 0 && !announcer.before,
-        };
-        if granted {
-            seen.handed_on += 1;
         }
-        match known {
-            Some(announcer) => announcer.now |= granted,
-            None if remembers_another => {
-                seen.announcers.push(Announcer { peer: author, now: granted, before: false });
-            }
-            None => {}
-        }
-        granted
+        self.seen.get_mut(&key).is_none_or(|seen| seen.announce(now.mono, config, author))
     }
 
     /// The record could not be handed on after all: the slot is free again.
     pub fn give_back(&mut self, kind: TopicKind, hash: Hash256, author: &PeerId) {
         let Some(seen) = self.seen.get_mut(&(kind, hash)) else { return };
-        let held = seen.announcers.iter().position(|announcer| announcer.peer == *author && announcer.now);
-        if let Some(at) = held {
+        let held = seen.find(author).is_some_and(|announcer| core::mem::take(&mut announcer.now));
+        if held {
             seen.handed_on = seen.handed_on.saturating_sub(1);
-            seen.announcers.remove(at);
         }
     }
 
@@ -132,6 +117,42 @@ impl Repeats {
 }
 
 impl Seen {
+    /// A hash announced for the first time: it is handed on.
+    fn first(now: Instant, author: PeerId) -> Self {
+        let announcer = Announcer { peer: author, now: true, before: false };
+        Self { first: now, window: now, handed_on: 1, announcer, others: Vec::new() }
+    }
+
+    fn find(&mut self, author: &PeerId) -> Option<&mut Announcer> {
+        core::iter::once(&mut self.announcer)
+            .chain(&mut self.others)
+            .find(|announcer| announcer.peer == *author)
+    }
+
+    /// One more announcement; whether it is handed on.
+    fn announce(&mut self, now: Instant, config: &Config, author: PeerId) -> bool {
+        self.turn_window(now, config);
+        let handed_on = self.handed_on;
+        let has_slot = handed_on < config.seen_hash_publishers_max;
+        let remembered_max = config.seen_hash_publishers_max.clamp(ANNOUNCERS, ANNOUNCERS_MAX) as usize;
+        let remembers_another = self.others.len() + 1 < remembered_max;
+        let granted = match self.find(&author) {
+            // It announced before: again only if nobody did in this window, and not in two windows running.
+            Some(announcer) => {
+                let granted = handed_on == 0 && !announcer.now && !announcer.before;
+                announcer.now |= granted;
+                granted
+            }
+            None if remembers_another => {
+                self.others.push(Announcer { peer: author, now: has_slot, before: false });
+                has_slot
+            }
+            None => false,
+        };
+        self.handed_on += u32::from(granted);
+        granted
+    }
+
     /// Opens a new window with the first announcement after the last one's end.
     fn turn_window(&mut self, now: Instant, config: &Config) {
         if now.saturating_since(self.window) < config.seen_hash_window {
@@ -139,7 +160,7 @@ impl Seen {
         }
         self.window = now;
         self.handed_on = 0;
-        for announcer in &mut self.announcers {
+        for announcer in core::iter::once(&mut self.announcer).chain(&mut self.others) {
             announcer.before = core::mem::take(&mut announcer.now);
         }
     }
