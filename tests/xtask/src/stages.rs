@@ -110,7 +110,7 @@ fn unit(workspace: &Workspace, totals: &mut Totals) -> Result<(), String> {
 
 fn doc(workspace: &Workspace, totals: &mut Totals) -> Result<(), String> {
     workspace.members.iter().try_for_each(|package| {
-        let mut doc = cargo(["doc", "--locked", "--no-deps", "-p", package]);
+        let mut doc = cargo(["doc", "--locked", "--no-deps", "--document-private-items", "-p", package]);
         doc.env("RUSTDOCFLAGS", "-Dwarnings");
         check(doc, workspace, totals)
     })
