@@ -1,2 +1,42 @@
-//! Placeholder.
-fn main() {}
+//! `cargo xtask test | checklist`: every check of the repository, with what each needs on a fresh machine.
+#![forbid(unsafe_code)]
+
+mod checklist;
+mod deny;
+mod laws;
+mod nostd;
+mod run;
+mod stages;
+mod wasm;
+mod workspace;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: cargo xtask test [--list | --stage NAME]
+       cargo xtask checklist";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["test"] => stages::run_all(),
+        ["test", "--list"] => {
+            stages::list();
+            Ok(())
+        }
+        ["test", "--stage", name] => stages::run_one(name),
+        ["checklist"] => workspace::Workspace::load().and_then(|w| checklist::print_and_judge(&w, true)),
+        ["help" | "--help" | "-h"] => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        _ => Err(USAGE.to_owned()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
