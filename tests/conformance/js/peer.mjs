@@ -1,5 +1,5 @@
 // A js-libp2p peer with gossipsub, driven by lines of JSON. Options of the first line: seed (64 hex
-// digits), name, listen, connect (multiaddrs with /p2p/ID), topics, security ("noise", "tls").
+// digits), name, listen (a multiaddr, or "none"), connect (multiaddrs with /p2p/ID), topics, security ("noise", "tls").
 import { emit, nowMicros, serve } from './line.mjs'
 import { generateKeyPair, generateKeyPairFromSeed } from '@libp2p/crypto/keys'
 import { gossipsub } from '@libp2p/gossipsub'
@@ -31,7 +31,7 @@ async function createNode (config) {
   const encrypters = { noise: noise(), tls: tls() }
   return createLibp2p({
     privateKey,
-    addresses: { listen: [config.listen ?? '/ip4/127.0.0.1/tcp/0'] },
+    addresses: { listen: config.listen === 'none' ? [] : [config.listen ?? '/ip4/127.0.0.1/tcp/0'] },
     transports: [tcp()],
     connectionEncrypters: (config.security ?? ['noise', 'tls']).map((name) => encrypters[name]),
     streamMuxers: [yamux()],

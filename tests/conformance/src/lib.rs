@@ -12,11 +12,12 @@ pub mod peer;
 pub mod process;
 pub mod scratch;
 pub mod setup;
+pub mod usage;
 pub mod wire;
 
 pub use process::{Failure, Process};
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a step that normally takes milliseconds may take on a busy machine.
 pub const SOON: Duration = Duration::from_secs(20);
@@ -26,3 +27,37 @@ pub const LATE: Duration = Duration::from_secs(90);
 
 /// Three heartbeats of the router: the time in which a message that is going to cross has crossed.
 pub const THREE_HEARTBEATS: Duration = Duration::from_secs(3);
+
+/// Repeats a step, which waits by itself, until it succeeds; when the time is over, its last failure.
+///
+/// # Errors
+/// The last failure of the step.
+pub fn retry<T>(within: Duration, mut step: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
+    let deadline = Instant::now() + within;
+    loop {
+        match step() {
+            Ok(value) => return Ok(value),
+            Err(failure) if Instant::now() >= deadline => return Err(failure),
+            Err(_) => {}
+        }
+    }
+}
+
+/// Makes a test of each function that takes a [`node::Shell`], once for each binary:
+/// `on_both_shells!(name)` gives `name::on_tokio` and `name::on_smol`.
+#[macro_export]
+macro_rules! on_both_shells {
+    ($($name:ident),+ $(,)?) => {$(
+        mod $name {
+            #[test]
+            fn on_tokio() -> Result<(), $crate::Failure> {
+                super::$name($crate::node::Shell::Tokio)
+            }
+
+            #[test]
+            fn on_smol() -> Result<(), $crate::Failure> {
+                super::$name($crate::node::Shell::Smol)
+            }
+        }
+    )+};
+}

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::process::Leash;
 use crate::setup::setup;
 use crate::wire::{self, Kind};
-use crate::{Failure, Process, SOON};
+use crate::{Failure, Process, SOON, retry};
 
 /// Who the peer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +23,11 @@ pub enum Make {
     Js,
 }
 
-/// Between two messages while a link is tried out.
-const TRY_EVERY: Duration = Duration::from_millis(250);
+/// How long one message may take while a link is tried out.
+pub const TRY_EVERY: Duration = Duration::from_millis(250);
+
+/// How long messages must cross without a loss: one heartbeat and a bit.
+const MESHED_AFTER: Duration = Duration::from_millis(1500);
 
 /// A running foreign peer.
 pub struct Peer {
@@ -73,7 +76,8 @@ impl Peer {
         let ready = process.expect("ready", SOON, |e| e["event"] == "ready")?;
         let id = ready["peer_id"].as_str().unwrap_or_default().to_owned();
         let addr = ready["addrs"][0].as_str().unwrap_or_default().to_owned();
-        if id.is_empty() || !addr.starts_with("/ip4/127.0.0.") {
+        let dialable = options["listen"] != "none";
+        if id.is_empty() || dialable && !addr.starts_with("/ip4/127.0.0.") {
             return Err(process.failure("ready without id or loopback address"));
         }
         Ok(Self { process, make, id, addr })
@@ -84,9 +88,14 @@ impl Peer {
         &self.id
     }
 
-    /// A loopback multiaddr with `/p2p/ID`.
+    /// A loopback multiaddr with `/p2p/ID`; empty for a peer that does not listen.
     pub fn addr(&self) -> &str {
         &self.addr
+    }
+
+    /// The port it listens on, to start the same peer again; 0 if it does not listen.
+    pub fn port(&self) -> u16 {
+        self.addr.split('/').nth(4).and_then(|port| port.parse().ok()).unwrap_or_default()
     }
 
     /// Who the peer is.
@@ -195,26 +204,36 @@ impl Peer {
         self.process.expect_none(&format!("{kind:?} {mark}"), during, |e| is_message(e, kind, mark))
     }
 
-    /// Publishes fresh messages of the kind until one of them has reached the other peer, which is
-    /// how a mesh is known to stand: gossip acknowledges nothing. Gives the event at the other peer.
+    /// Publishes fresh messages of the kind until one of them has reached the other peer: gossip
+    /// acknowledges nothing and a young mesh loses some. Gives the event at the other peer.
     ///
     /// # Errors
     /// When the time is over.
     pub fn until_crosses(&mut self, kind: Kind, to: &mut Self, within: Duration) -> Result<Value, Failure> {
-        let deadline = Instant::now() + within;
-        let from = self.id.clone();
-        loop {
-            let message = kind.message(&from);
-            self.publish(&kind.topic(), &message)?;
-            let arrived = to.process.expect(&format!("{kind:?} of {from}"), TRY_EVERY, |e| {
-                e["event"] == "message" && e["topic"] == kind.topic() && e["from"] == from.as_str()
-            });
-            match arrived {
-                Ok(event) => return Ok(event),
-                Err(failure) if Instant::now() >= deadline => return Err(failure),
-                Err(_) => {}
+        retry(within, || self.try_cross(kind, to))
+    }
+
+    /// As [`Self::until_crosses`] until messages have crossed for longer than one heartbeat without
+    /// a loss, after which a single message may be counted on.
+    ///
+    /// # Errors
+    /// When the time is over.
+    pub fn until_meshed(&mut self, kind: Kind, to: &mut Self, within: Duration) -> Result<(), Failure> {
+        retry(within, || {
+            let start = Instant::now();
+            while start.elapsed() < MESHED_AFTER {
+                self.try_cross(kind, to)?;
+                // Nothing but its own message is to be expected in between: this only paces.
+                to.process.expect_none("end of the world", TRY_EVERY / 2, |_| false)?;
             }
-        }
+            Ok(())
+        })
+    }
+
+    fn try_cross(&mut self, kind: Kind, to: &mut Self) -> Result<Value, Failure> {
+        let message = kind.message(&self.id);
+        self.publish(&kind.topic(), &message)?;
+        to.expect_message(kind, &kind.mark(&message), TRY_EVERY)
     }
 
     /// Closes the peer down and waits for its end.

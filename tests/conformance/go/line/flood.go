@@ -18,6 +18,8 @@ type Flood struct {
 	Rate  float64 `json:"rate"`
 	// Size of the inner JSON in bytes, reached by an unknown member "pad"; 0 for no padding.
 	Size int `json:"size"`
+	// URLBytes lengthens the base URL to that many bytes, so that what a node passes on grows too.
+	URLBytes int `json:"url_bytes"`
 	// Run tells the floods of one measurement apart.
 	Run uint32 `json:"run"`
 }
@@ -38,17 +40,21 @@ func floodHash(run uint32, index int, micros int64) string {
 // FloodMessage is the inner JSON of message index, padded to f.Size bytes.
 func FloodMessage(f Flood, peerID string, index int) ([]byte, error) {
 	hash := floodHash(f.Run, index, NowMicros())
+	url := "http://127.0.0.1:8090/api/v1"
+	if f.URLBytes > len(url)+1 {
+		url += "?" + strings.Repeat("u", f.URLBytes-len(url)-1)
+	}
 	var text string
 	switch f.Kind {
 	case "", "subtree":
-		text = fmt.Sprintf(`{"PeerID":"%s","ClientName":"flood","DataHubURL":"http://127.0.0.1:8090/api/v1","Hash":"%s"`,
-			peerID, hash)
+		text = fmt.Sprintf(`{"PeerID":"%s","ClientName":"flood","DataHubURL":"%s","Hash":"%s"`,
+			peerID, url, hash)
 	case "node_status":
-		text = fmt.Sprintf(`{"peer_id":"%s","client_name":"flood","type":"node_status","base_url":"http://127.0.0.1:8090/api/v1",`+
+		text = fmt.Sprintf(`{"peer_id":"%s","client_name":"flood","type":"node_status","base_url":"%s",`+
 			`"version":"v0.11.0","commit_hash":"","best_block_hash":"%s","best_height":1,"fsm_state":"RUNNING",`+
 			`"start_time":%d,"uptime":1.5,"miner_name":"","listen_mode":"full",`+
 			`"chain_work":"0000000000000000000000000000000000000000000000000000000000000002","storage":"full"`,
-			peerID, hash, time.Now().Unix()-2)
+			peerID, url, hash, time.Now().Unix()-2)
 	default:
 		return nil, fmt.Errorf("flood kind %q is neither subtree nor node_status", f.Kind)
 	}

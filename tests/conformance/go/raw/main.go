@@ -25,7 +25,7 @@ import (
 type Config struct {
 	// Seed is an ed25519 seed, 64 hex digits; empty for a random one.
 	Seed string `json:"seed"`
-	// Listen is a multiaddr; empty for /ip4/127.0.0.1/tcp/0.
+	// Listen is a multiaddr; empty for /ip4/127.0.0.1/tcp/0, "none" for a peer that nobody can dial.
 	Listen string `json:"listen"`
 	// Connect are multiaddrs with /p2p/ID, dialled before "ready"; one that fails ends the peer.
 	Connect []string `json:"connect"`
@@ -104,8 +104,13 @@ func newHost(config Config, key crypto.PrivKey) (host.Host, error) {
 		listen = "/ip4/127.0.0.1/tcp/0"
 	}
 	options := []libp2p.Option{
-		libp2p.Identity(key), libp2p.ListenAddrStrings(listen), libp2p.Transport(tcp.NewTCPTransport), libp2p.DisableRelay(),
+		libp2p.Identity(key), libp2p.Transport(tcp.NewTCPTransport), libp2p.DisableRelay(),
 		libp2p.UserAgent("peerage-conformance-raw"),
+	}
+	if listen == "none" {
+		options = append(options, libp2p.NoListenAddrs)
+	} else {
+		options = append(options, libp2p.ListenAddrStrings(listen))
 	}
 	if config.ProtocolVersion != "" {
 		options = append(options, libp2p.ProtocolVersion(config.ProtocolVersion))
