@@ -1,5 +1,7 @@
 //! Our own binaries, as processes.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -8,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::process::Leash;
 use crate::scratch::Scratch;
+use crate::wire::Kind;
 use crate::{Failure, Process, SOON};
 
 /// Which of the two binaries.
@@ -165,6 +168,49 @@ impl Node {
         self.process.expect(&what, within, |e| e["event"] == "peer_connected" && e["peer_id"] == peer_id)
     }
 
+    /// Waits for a verdict on a message of the kind. Events name acceptances and topics in any
+    /// letter case, topics in full or by their last part.
+    ///
+    /// # Errors
+    /// When the time is over.
+    pub fn expect_verdict(
+        &mut self,
+        kind: Kind,
+        source: &str,
+        acceptance: &str,
+        within: Duration,
+    ) -> Result<Value, Failure> {
+        let what = format!("{acceptance} of {kind:?} from {source}");
+        self.process.expect(&what, within, |e| {
+            e["event"] == "verdict"
+                && e["topic"].as_str().is_some_and(|t| kind.topic().ends_with(t))
+                && e["acceptance"].as_str().is_some_and(|a| a.eq_ignore_ascii_case(acceptance))
+                && e["source"] == source
+        })
+    }
+
+    /// Waits until the peer is no longer connected.
+    ///
+    /// # Errors
+    /// When the time is over.
+    pub fn expect_disconnected(&mut self, peer_id: &str, within: Duration) -> Result<Value, Failure> {
+        let what = format!("end of the connection to {peer_id}");
+        self.process.expect(&what, within, |e| e["event"] == "peer_disconnected" && e["peer_id"] == peer_id)
+    }
+
+    /// The sum of all samples of a metric whose name ends so, labels left aside.
+    ///
+    /// # Errors
+    /// If the metrics cannot be read.
+    pub fn metric(&self, name_end: &str) -> Result<f64, Failure> {
+        let address = self.ready["admin"].as_str().unwrap_or_default();
+        let text = http_get(address, "/metrics")
+            .map_err(|e| self.process.failure(&format!("http://{address}/metrics: {e}")))?;
+        let samples = text.lines().filter(|l| !l.starts_with('#')).filter_map(|l| l.rsplit_once(' '));
+        let ours = samples.filter(|(name, _)| name.split('{').next().is_some_and(|n| n.ends_with(name_end)));
+        Ok(ours.filter_map(|(_, value)| value.parse::<f64>().ok()).sum())
+    }
+
     /// Waits until the node has produced the block or subtree with that hash.
     ///
     /// # Errors
@@ -173,6 +219,16 @@ impl Node {
         let what = format!("produced {hash}");
         self.process.expect(&what, within, |e| e["event"] == "produced" && e["hash"] == hash)
     }
+}
+
+/// The answer to a GET, headers included.
+fn http_get(address: &str, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(SOON))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 fn run(
