@@ -1,6 +1,6 @@
 // WebSocket clients of a feed, driven by lines of JSON. Options of the first line: url, clients
 // (default 1), origin, report ("each" writes every frame, "count" only counts). The client of
-// index i is named by "client": i.
+// index i is named by "client": i. "match" counts and writes only frames that contain that text.
 //
 // Commands: pause and resume {client} stop and start reading from the socket; send {client, text};
 // close {client, code}; open {clients} adds more; counts gives frames per client.
@@ -22,6 +22,7 @@ serve(async (config) => {
     const client = { socket, frames: 0, first: undefined, closed: undefined }
     clients.push(client)
     socket.on('message', (data, binary) => {
+      if (config.match !== undefined && !data.toString().includes(config.match)) return
       client.frames += 1
       client.first ??= data.toString()
       if (config.report !== 'count') {

@@ -15,16 +15,27 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// Connects `clients` clients to the URL. With `each`, every frame becomes an event.
+    /// Connects one client to the URL; every frame becomes an event.
+    ///
+    /// # Errors
+    /// If it does not get through.
+    pub fn watch(url: &str) -> Result<Self, Failure> {
+        Self::start(&json!({"url": url, "clients": 1, "report": "each"}))
+    }
+
+    /// Connects that many clients, which only count the frames that contain the text.
     ///
     /// # Errors
     /// If one of them does not get through.
-    pub fn connect(url: &str, clients: usize, each: bool) -> Result<Self, Failure> {
+    pub fn count(url: &str, clients: usize, text: &str) -> Result<Self, Failure> {
+        Self::start(&json!({"url": url, "clients": clients, "report": "count", "match": text}))
+    }
+
+    fn start(options: &Value) -> Result<Self, Failure> {
         let mut command = Command::new("node");
         command.arg(setup()?.js("feed.mjs"));
         let mut process = Process::spawn("feed", command, Leash::Stdin)?;
-        let report = if each { "each" } else { "count" };
-        process.send(&json!({"url": url, "clients": clients, "report": report}))?;
+        process.send(options)?;
         process.expect("ready", SOON, |e| e["event"] == "ready")?;
         Ok(Self { process })
     }
@@ -58,7 +69,7 @@ impl Feed {
         self.process.call(json!({"cmd": "pause", "client": client})).map(|_| ())
     }
 
-    /// Frames received by each client.
+    /// Frames received by each client; with [`Self::count`] those that contain the text.
     ///
     /// # Errors
     /// If the process does not answer.

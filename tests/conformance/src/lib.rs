@@ -1,6 +1,6 @@
 //! Peers that are not written here, against both binaries.
 //!
-//! The peers live in `go/` and `js/`, are built by [`setup::setup`] into a cache directory outside
+//! The peers live in `go/` and `js/`, are built by [`setup()`] into a cache directory outside
 //! the checkout, and are driven by lines of JSON over standard input and output ([`peer::Peer`]).
 //! Our own binaries are driven the same way ([`node::Node`]). Every wait has a deadline, every
 //! process ends with the test that started it, and a failure prints what the process said.
@@ -16,6 +16,7 @@ pub mod usage;
 pub mod wire;
 
 pub use process::{Failure, Process};
+pub use setup::setup;
 
 use std::time::{Duration, Instant};
 

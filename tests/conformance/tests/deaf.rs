@@ -1,4 +1,7 @@
 //! A message above our limit must not make us deaf towards its sender.
+//!
+//! When we reset the stream, a Go sender takes us for unsubscribed and sends nothing any more while
+//! the connection stays up (another Go node stays deaf just so); a fresh connection mends it.
 
 use std::time::Duration;
 

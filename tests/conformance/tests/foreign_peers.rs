@@ -216,9 +216,9 @@ fn a_paused_feed_client_receives_nothing_while_others_do() -> Result<(), Failure
     let mut server = Process::spawn("server", command, Leash::Stdin)?;
     let port = server.expect("ready", SOON, |e| e["event"] == "ready")?["port"].clone();
     let url = format!("ws://127.0.0.1:{port}/p2p-ws");
-    let mut watcher = Feed::connect(&url, 1, true)?;
+    let mut watcher = Feed::watch(&url)?;
     watcher.expect_frame("greeting", SOON, |frame| frame["type"] == "hello")?;
-    let mut feed = Feed::connect(&url, 3, false)?;
+    let mut feed = Feed::count(&url, 3, "xxx")?;
     feed.pause(1)?;
     let before = feed.counts()?;
     let deadline = Instant::now() + SOON;
