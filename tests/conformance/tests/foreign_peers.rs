@@ -1,6 +1,7 @@
 //! The harness against itself: the foreign peers among each other. What they refuse and forward here
 //! is what the tests of our own node rest on.
 
+use std::collections::HashSet;
 use std::process::Command;
 use std::time::Instant;
 
@@ -131,7 +132,7 @@ fn only_a_raised_limit_lets_an_oversized_message_out() -> Result<(), Failure> {
 #[test]
 fn the_raw_peer_asks_for_addresses_and_reads_identify() -> Result<(), Failure> {
     let options = json!({"protocol_version": "/teranode/bitcoin/regtest/1.0.0", "dht": "server"});
-    let mut go = Peer::start(Make::Bus017, "go", options)?;
+    let go = Peer::start(Make::Bus017, "go", options)?;
     let mut raw = Peer::start(Make::Raw, "raw", json!({"connect": [go.addr()]}))?;
     let (go_id, own) = (go.id().to_owned(), raw.id().to_owned());
     let identify = raw
@@ -144,9 +145,14 @@ fn the_raw_peer_asks_for_addresses_and_reads_identify() -> Result<(), Failure> {
         protocols.contains("\"/ipfs/kad/1.0.0\"") && protocols.contains("\"/meshsub/1.3.0\""),
         "{protocols}"
     );
-    go.process().expect("raw", SOON, |e| e["event"] == "connected" && e["peer"] == own.as_str())?;
-    let answer = raw.process().call(json!({"cmd": "addr_request", "peer": go_id, "text": own}))?;
-    assert!(answer["answer"].as_str().is_some_and(|a| a.starts_with("[\"/ip4/127.0.0.1/tcp/")), "{answer}");
+    // The bus knows the addresses once it has identified the asker.
+    retry(SOON, || {
+        let answer = raw.process().call(json!({"cmd": "addr_request", "peer": go_id, "text": own}))?;
+        match answer["answer"].as_str() {
+            Some(text) if text.starts_with("[\"/ip4/127.0.0.1/tcp/") => Ok(()),
+            _ => Err(raw.process().failure("no address in the answer")),
+        }
+    })?;
     Ok(())
 }
 
@@ -192,6 +198,23 @@ fn go_peers_find_each_other_through_the_dht() -> Result<(), Failure> {
     let mut b = Peer::start(Make::Bus022, "b", options)?;
     let id = a.id().to_owned();
     b.process().expect("a", LATE, |e| e["event"] == "connected" && e["peer"] == id.as_str())?;
+    Ok(())
+}
+
+#[test]
+fn a_crowd_in_one_process_subscribes_as_single_peers_do() -> Result<(), Failure> {
+    let mut go = Peer::start(Make::Bus017, "go", json!({"max_connections": 100}))?;
+    let mut raw = Peer::start(Make::Raw, "raw", json!({}))?;
+    raw.process().call(json!({"cmd": "crowd", "addr": go.addr(), "count": 20}))?;
+    let topic = Kind::Subtree.topic();
+    let mut subscribed = HashSet::new();
+    while subscribed.len() < 20 {
+        let event = go
+            .process()
+            .expect("subscription", SOON, |e| e["event"] == "subscribed" && e["topic"] == topic.as_str())?;
+        subscribed.insert(event["peer"].to_string());
+    }
+    assert_eq!(go.connected()?.len(), 20);
     Ok(())
 }
 

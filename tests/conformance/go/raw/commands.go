@@ -39,6 +39,7 @@ type options struct {
 	On    bool   `json:"on"`
 	Forge forge  `json:"forge"`
 	Frame []byte `json:"frame_b64"`
+	Count int    `json:"count"`
 }
 
 func (p *rawPeer) handle(command line.Command) {
@@ -74,6 +75,8 @@ func (p *rawPeer) handle(command line.Command) {
 		go run(func() (line.Event, error) { return p.ping(o.Peer) })
 	case "addr_request":
 		go run(func() (line.Event, error) { return p.requestAddresses(o.Peer, o.Text) })
+	case "crowd":
+		go run(func() (line.Event, error) { return p.crowd(o.Addr, o.Count) })
 	case "peers":
 		run(func() (line.Event, error) { return p.peers(), nil })
 	case "count":

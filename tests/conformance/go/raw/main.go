@@ -61,6 +61,7 @@ func main() {
 type rawPeer struct {
 	host    host.Host
 	key     crypto.PrivKey
+	topics  []string
 	router  *router
 	frames  *frames
 	counter line.Counter
@@ -75,7 +76,7 @@ func start(config Config) (*rawPeer, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &rawPeer{host: h, key: key}
+	p := &rawPeer{host: h, key: key, topics: config.Topics}
 	if err := p.reportIdentify(); err != nil {
 		return nil, err
 	}
