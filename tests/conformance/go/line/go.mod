@@ -1,0 +1,3 @@
+module peerage.invalid/conformance/line
+
+go 1.25.7
