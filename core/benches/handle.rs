@@ -1,6 +1,12 @@
 //! What one message costs the whole handler: envelope, JSON, verdict, registry, notification and record, in
 //! nanoseconds and allocations. Run with `cargo bench -p peerage-core`.
-#![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    missing_docs,
+    reason = "a benchmark reads the clock"
+)]
 
 #[path = "../tests/rig/mod.rs"]
 mod rig;
