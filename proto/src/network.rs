@@ -1,0 +1,218 @@
+//! [`Network`]: the chains that a node can join, with what each of them fixes.
+
+use core::fmt;
+
+use crate::hash::Hash256;
+use crate::header::BlockHeader;
+use crate::hex;
+use crate::pow::Target;
+
+/// Root of the one transaction in Bitcoin's genesis block, which its test networks share; internal order.
+const GENESIS_MERKLE_ROOT: &str = "3ba3edfd7a7b12b27ac72c3e67768f617fc81bc3888a51323a9fb8aa4b1e5e4a";
+
+/// A chain, by the names of the setting `network` (spec 2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Network {
+    /// Bitcoin's main chain.
+    Mainnet,
+    /// The public test chain.
+    Testnet,
+    /// A private chain with trivial proof of work.
+    Regtest,
+    /// The scaling test chain.
+    Stn,
+    /// Teranode's test chain.
+    TeraTestnet,
+    /// Teranode's scaling test chain.
+    Tstn,
+}
+
+impl Network {
+    /// All networks, in the order of the specification.
+    pub const ALL: [Self; 6] =
+        [Self::Mainnet, Self::Testnet, Self::Regtest, Self::Stn, Self::TeraTestnet, Self::Tstn];
+
+    /// The value of the setting `network`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Mainnet => "mainnet",
+            Self::Testnet => "testnet",
+            Self::Regtest => "regtest",
+            Self::Stn => "stn",
+            Self::TeraTestnet => "teratestnet",
+            Self::Tstn => "tstn",
+        }
+    }
+
+    /// The network of this name, letter case included.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|network| network.name() == name)
+    }
+
+    /// What precedes the dash in every topic name (spec 2.1).
+    #[must_use]
+    pub const fn topic_prefix(self) -> &'static str {
+        match self {
+            Self::Mainnet => "teranode/bitcoin/1.0.0/mainnet",
+            Self::Testnet => "teranode/bitcoin/1.0.0/testnet",
+            Self::Regtest => "teranode/bitcoin/1.0.0/regtest",
+            Self::Stn => "teranode/bitcoin/1.0.0/stn",
+            Self::TeraTestnet => "teranode/bitcoin/1.0.0/teratestnet",
+            Self::Tstn => "teranode/bitcoin/1.0.0/tstn",
+        }
+    }
+
+    /// The protocol version that identify shows (spec 2.2).
+    #[must_use]
+    pub const fn identify_protocol_version(self) -> &'static str {
+        match self {
+            Self::Mainnet => "/teranode/bitcoin/mainnet/1.0.0",
+            Self::Testnet => "/teranode/bitcoin/testnet/1.0.0",
+            Self::Regtest => "/teranode/bitcoin/regtest/1.0.0",
+            Self::Stn => "/teranode/bitcoin/stn/1.0.0",
+            Self::TeraTestnet => "/teranode/bitcoin/teratestnet/1.0.0",
+            Self::Tstn => "/teranode/bitcoin/tstn/1.0.0",
+        }
+    }
+
+    /// The easiest target that a header may have, in compact form. Where no source gives one (`teratestnet`, `tstn`) it
+    /// is the widest of all, so that no honest header is refused.
+    #[must_use]
+    pub const fn pow_limit_bits(self) -> u32 {
+        match self {
+            Self::Mainnet | Self::Testnet | Self::Stn => 0x1d00_ffff,
+            Self::Regtest | Self::TeraTestnet | Self::Tstn => 0x207f_ffff,
+        }
+    }
+
+    /// The easiest target that a header may have.
+    #[must_use]
+    pub fn pow_limit(self) -> Target {
+        Target::from_compact(self.pow_limit_bits()).unwrap_or(Target::MAX)
+    }
+
+    /// The first header of the chain, where it is known: `mainnet`, `testnet` and `regtest`.
+    #[must_use]
+    pub fn genesis(self) -> Option<BlockHeader> {
+        let (time, bits, nonce) = match self {
+            Self::Mainnet => (1_231_006_505, 0x1d00_ffff, 2_083_236_893),
+            Self::Testnet => (1_296_688_602, 0x1d00_ffff, 414_098_458),
+            Self::Regtest => (1_296_688_602, 0x207f_ffff, 2),
+            Self::Stn | Self::TeraTestnet | Self::Tstn => return None,
+        };
+        let merkle_root = Hash256(hex::decode_array(GENESIS_MERKLE_ROOT)?);
+        Some(BlockHeader::new(1, Hash256::ZERO, merkle_root, time, bits, nonce))
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A gossip topic of the service (spec 2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Topic {
+    /// Block announcements.
+    Block,
+    /// Subtree announcements.
+    Subtree,
+    /// The state of nodes.
+    NodeStatus,
+    /// Transactions that a node refused.
+    RejectedTx,
+    /// Greetings of older nodes.
+    Handshake,
+    /// Best blocks, asked for and told, of older nodes.
+    BestBlock,
+    /// What older nodes mine on.
+    MiningOn,
+}
+
+impl Topic {
+    /// The four topics of the present protocol.
+    pub const CURRENT: [Self; 4] = [Self::Block, Self::Subtree, Self::NodeStatus, Self::RejectedTx];
+
+    /// The name in the shipped settings; an empty `p2p_node_status_topic` means the same.
+    #[must_use]
+    pub const fn default_name(self) -> &'static str {
+        match self {
+            Self::Block => "block",
+            Self::Subtree => "subtree",
+            Self::NodeStatus => "node_status",
+            Self::RejectedTx => "rejected_tx",
+            Self::Handshake => "handshake",
+            Self::BestBlock => "bestblock",
+            Self::MiningOn => "miningon",
+        }
+    }
+
+    /// The full name: prefix, dash, `setting`. An empty setting gives the default name of the node status topic and
+    /// `None` for the others, which is a start error. An empty prefix is one too.
+    #[must_use]
+    pub fn full_name(self, prefix: &str, setting: &str) -> Option<alloc::string::String> {
+        let name = match (self, setting) {
+            (Self::NodeStatus, "") => Self::NodeStatus.default_name(),
+            (_, "") => return None,
+            (_, name) => name,
+        };
+        (!prefix.is_empty()).then(|| alloc::format!("{prefix}-{name}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    #[test]
+    fn t001_the_four_topics_of_mainnet_have_the_shipped_names() {
+        let prefix = Network::Mainnet.topic_prefix();
+        let names = Topic::CURRENT.map(|topic| topic.full_name(prefix, topic.default_name()).unwrap());
+        assert_eq!(
+            names,
+            [
+                "teranode/bitcoin/1.0.0/mainnet-block",
+                "teranode/bitcoin/1.0.0/mainnet-subtree",
+                "teranode/bitcoin/1.0.0/mainnet-node_status",
+                "teranode/bitcoin/1.0.0/mainnet-rejected_tx",
+            ]
+        );
+    }
+
+    #[test]
+    fn t002_an_empty_node_status_setting_means_node_status() {
+        let prefix = Network::Mainnet.topic_prefix();
+        let name = Topic::NodeStatus.full_name(prefix, "");
+        assert_eq!(name.as_deref(), Some("teranode/bitcoin/1.0.0/mainnet-node_status"));
+        assert_eq!(Topic::Block.full_name(prefix, ""), None);
+        assert_eq!(Topic::Block.full_name("", "block"), None);
+    }
+
+    #[test]
+    fn genesis_headers_hash_to_the_known_hashes() {
+        for (network, hash) in [
+            (Network::Mainnet, "000000000019d6689c085ae165831e934ff763ae46a2a6c172b3f1b60a8ce26f"),
+            (Network::Testnet, "000000000933ea01ad0ee984209779baaec3ced90fa3f408719526f8d77f4943"),
+            (Network::Regtest, "0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206"),
+        ] {
+            let genesis = network.genesis().unwrap();
+            assert_eq!(genesis.hash().to_string(), hash);
+            assert!(genesis.meets_own_target());
+            assert_eq!(genesis.target().unwrap(), network.pow_limit());
+        }
+    }
+
+    #[test]
+    fn names_come_back_and_prefixes_end_in_them() {
+        for network in Network::ALL {
+            assert_eq!(Network::from_name(network.name()), Some(network));
+            assert_eq!(network.topic_prefix(), format!("teranode/bitcoin/1.0.0/{network}"));
+            assert_eq!(network.identify_protocol_version(), format!("/teranode/bitcoin/{network}/1.0.0"));
+        }
+        assert_eq!(Network::from_name("Mainnet"), None);
+    }
+}
