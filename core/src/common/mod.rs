@@ -1,0 +1,7 @@
+//! What both families need: bounded and fair containers, timers, backoff, rate limits. No protocol words.
+
+pub mod backoff;
+pub mod fair_map;
+pub mod ring;
+pub mod timers;
+pub mod token_bucket;

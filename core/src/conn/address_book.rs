@@ -1,0 +1,150 @@
+//! Where peers can be reached: what identify and other peers said, and the address cache.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use peerage_proto::addr_cache::{self, CachedPeer};
+use peerage_proto::multiaddr::Multiaddr;
+use peerage_proto::peer_id::PeerId;
+
+use super::Config;
+use super::admission::passes_gate;
+use crate::common::fair_map::FairMap;
+use crate::limits::Limits;
+use crate::state::state;
+use crate::time::{Now, UnixTime};
+
+state! {
+    #[derive(Clone, Debug)]
+    struct Known {
+        addrs: Vec<Multiaddr>,
+        /// When the peer was last connected to us; none: never in this life of the node.
+        last_seen: Option<UnixTime>,
+    }
+}
+
+state! {
+    /// Addresses by peer. An entry belongs to whoever told us: the peer itself, or the neighbour that was asked.
+    #[derive(Clone, Debug)]
+    pub struct AddressBook {
+        peers: FairMap<PeerId, Known>,
+        addrs_max: u32,
+    }
+}
+
+impl AddressBook {
+    /// An empty book.
+    pub fn new(limits: &Limits) -> Self {
+        Self { peers: FairMap::new(limits.peers_known_max), addrs_max: limits.addresses_per_peer_max }
+    }
+
+    /// `teller` says where `peer` listens. What the gate refuses, relayed addresses and repetitions are left out. What
+    /// a peer says of itself replaces what is known; what others say is added.
+    pub fn learn(
+        &mut self,
+        now: Now,
+        config: &Config,
+        teller: PeerId,
+        peer: PeerId,
+        addrs: impl IntoIterator<Item = Multiaddr>,
+    ) {
+        let mut known = match self.peers.get(&peer) {
+            Some(known) if teller != peer => known.clone(),
+            Some(known) => Known { addrs: Vec::new(), last_seen: known.last_seen },
+            None => Known { addrs: Vec::new(), last_seen: None },
+        };
+        for addr in addrs.into_iter().map(|addr| addr.without_p2p()) {
+            let room = known.addrs.len() < self.addrs_max as usize;
+            if room && passes_gate(config, &addr) && !addr.is_relayed() && !known.addrs.contains(&addr) {
+                known.addrs.push(addr);
+            }
+        }
+        let owner =
+            self.peers.owner(&peer).map_or(teller, |(owner, _)| if teller == peer { peer } else { owner });
+        let _ = self.peers.insert(now.mono, peer, owner, known);
+    }
+
+    /// `peer` is connected now, to or from `dialled` (only what we dialled is worth keeping).
+    pub fn saw(&mut self, now: Now, config: &Config, peer: PeerId, dialled: Option<Multiaddr>) {
+        if self.peers.get(&peer).is_none() {
+            self.learn(now, config, peer, peer, None);
+        }
+        let room = self.addrs_max as usize;
+        let Some(known) = self.peers.get_mut(&peer) else { return };
+        known.last_seen = Some(now.wall);
+        let Some(addr) = dialled.map(|addr| addr.without_p2p()) else { return };
+        if !known.addrs.contains(&addr) && !addr.is_relayed() {
+            known.addrs.insert(0, addr);
+            known.addrs.truncate(room);
+        }
+    }
+
+    /// Addresses of `peer`, possibly none.
+    pub fn addrs(&self, peer: &PeerId) -> &[Multiaddr] {
+        self.peers.get(peer).map_or(&[], |known| known.addrs.as_slice())
+    }
+
+    /// Forgets what is older than `age_max` and not connected.
+    pub fn expire(&mut self, now: Now, age_max: Duration, is_connected: impl Fn(&PeerId) -> bool) {
+        let micros = u64::try_from(age_max.as_micros()).unwrap_or(u64::MAX);
+        let oldest = crate::time::Instant::from_micros(now.mono.as_micros().saturating_sub(micros));
+        self.peers.expire_if(oldest, |peer, _| !is_connected(peer));
+    }
+
+    /// The address cache file for `topic_peers`, with the name of each (spec 2.5).
+    pub fn to_cache(&self, topic_peers: impl Iterator<Item = (PeerId, String)>) -> Vec<u8> {
+        let entries: Vec<CachedPeer> = topic_peers
+            .filter_map(|(peer, name)| {
+                let known = self.peers.get(&peer)?;
+                if known.addrs.is_empty() {
+                    return None;
+                }
+                Some(CachedPeer {
+                    id: peer,
+                    name,
+                    addresses: known.addrs.clone(),
+                    last_seen_ns: known.last_seen.map(to_nanos),
+                })
+            })
+            .collect();
+        let mut file = Vec::new();
+        addr_cache::encode(&entries, &mut file);
+        file
+    }
+
+    /// Number of peers.
+    pub fn len(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.peers.is_empty()
+    }
+
+    /// Full structural check.
+    ///
+    /// # Errors
+    /// What does not hold.
+    pub fn check(&self) -> Result<(), &'static str> {
+        self.peers.check()
+    }
+}
+
+/// The peers of a cache file that are young enough to be dialled: those without a time are (spec 2.5).
+///
+/// # Errors
+/// When the file is not what we or a Go node write.
+pub fn from_cache(now: Now, age_max: Duration, file: &[u8]) -> Result<Vec<(PeerId, Vec<Multiaddr>)>, String> {
+    let cache = addr_cache::decode(file).map_err(|error| alloc::format!("{error}"))?;
+    let age_max_ns = i64::try_from(age_max.as_nanos()).unwrap_or(i64::MAX);
+    let young = |entry: &CachedPeer| {
+        entry.last_seen_ns.is_none_or(|seen| to_nanos(now.wall).saturating_sub(seen) <= age_max_ns)
+    };
+    Ok(cache.peers.into_iter().filter(young).map(|entry| (entry.id, entry.addresses)).collect())
+}
+
+fn to_nanos(time: UnixTime) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX).saturating_mul(1_000_000)
+}

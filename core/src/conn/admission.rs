@@ -1,0 +1,153 @@
+//! Who is let in: the private-address gate and the limits by address, network, peer and handshake.
+
+use core::net::IpAddr;
+
+use peerage_proto::ip;
+use peerage_proto::multiaddr::Multiaddr;
+use peerage_proto::peer_id::PeerId;
+
+use super::table::Table;
+use super::{Config, DisconnectReason};
+use crate::limits::Limits;
+
+/// Whether `addr` may be dialled or accepted at all: private addresses only where they are allowed (spec 2.5). Names
+/// pass; what they resolve to is looked at when it is known.
+pub fn passes_gate(config: &Config, addr: &Multiaddr) -> bool {
+    config.allow_private || !addr.ip().is_some_and(ip::is_private)
+}
+
+/// Why an accepted socket from `addr` is not let in, before any handshake.
+pub fn refuse_incoming(
+    config: &Config,
+    limits: &Limits,
+    table: &Table,
+    addr: &Multiaddr,
+) -> Option<DisconnectReason> {
+    if !passes_gate(config, addr) {
+        return Some(DisconnectReason::PrivateAddress);
+    }
+    if table.connection_count() + table.pending_count() >= limits.connections_max as usize {
+        return Some(DisconnectReason::ConnectionLimit);
+    }
+    if table.pending_count() >= config.pending_handshakes_max as usize {
+        return Some(DisconnectReason::HandshakeLimit);
+    }
+    addr.ip().and_then(|address| refuse_address(config, table, address))
+}
+
+fn refuse_address(config: &Config, table: &Table, address: IpAddr) -> Option<DisconnectReason> {
+    if config.loopback_exempt && ip::is_loopback(address) {
+        return None;
+    }
+    if table.count_address(address) >= config.connections_per_address_max as usize {
+        return Some(DisconnectReason::AddressLimit);
+    }
+    if table.pending_of(address) >= config.pending_per_address_max as usize {
+        return Some(DisconnectReason::HandshakeLimit);
+    }
+    let subnet_max = match address {
+        IpAddr::V4(_) => config.connections_per_subnet24_max,
+        IpAddr::V6(_) => config.connections_per_subnet48_max,
+    };
+    (table.count_subnet(address) >= subnet_max as usize).then_some(DisconnectReason::SubnetLimit)
+}
+
+/// Why a connection that has just been established is closed again.
+pub fn refuse_established(
+    config: &Config,
+    table: &Table,
+    local_peer: &PeerId,
+    peer: &PeerId,
+) -> Option<DisconnectReason> {
+    if peer == local_peer {
+        return Some(DisconnectReason::Ourselves);
+    }
+    let count = table.of_peer(peer).len();
+    (count >= config.connections_per_peer_max as usize).then_some(DisconnectReason::PeerLimit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::table::Pending;
+    use super::super::{ConnectionId, Direction, PendingId};
+    use super::*;
+    use crate::conn::table::Connection;
+    use crate::time::Instant;
+
+    fn addr(text: &str) -> Multiaddr {
+        text.parse().unwrap()
+    }
+
+    fn connect(table: &mut Table, id: u64, at: &str) {
+        let mut key = [9; 32];
+        key[0] = id as u8;
+        let connection = Connection {
+            peer: PeerId::from_ed25519(&key),
+            addr: addr(at),
+            direction: Direction::Inbound(PendingId(id)),
+            since: Instant::ZERO,
+        };
+        table.establish(ConnectionId(id), connection);
+    }
+
+    fn open() -> Config {
+        Config { allow_private: true, loopback_exempt: false, ..Config::default() }
+    }
+
+    #[test]
+    fn t166_private_addresses_are_refused_in_and_out_unless_allowed() {
+        let (table, limits) = (Table::default(), Limits::default());
+        let refused = refuse_incoming(&Config::default(), &limits, &table, &addr("/ip4/127.0.0.1/tcp/4"));
+        assert_eq!(refused, Some(DisconnectReason::PrivateAddress));
+        assert!(!passes_gate(&Config::default(), &addr("/ip4/10.1.2.3/tcp/4")));
+        assert!(passes_gate(&Config::default(), &addr("/ip4/203.0.113.9/tcp/4")));
+        assert!(passes_gate(&Config::default(), &addr("/dns4/node.example/tcp/4")));
+        assert_eq!(refuse_incoming(&open(), &limits, &table, &addr("/ip4/127.0.0.1/tcp/4")), None);
+    }
+
+    #[test]
+    fn the_ninth_connection_of_an_address_is_refused_and_another_address_is_not() {
+        let (mut table, limits) = (Table::default(), Limits::default());
+        (0..8).for_each(|id| connect(&mut table, id, "/ip4/127.0.0.2/tcp/1"));
+        let incoming = |at: &str| refuse_incoming(&open(), &limits, &table, &addr(at));
+        assert_eq!(incoming("/ip4/127.0.0.2/tcp/9"), Some(DisconnectReason::AddressLimit));
+        assert_eq!(incoming("/ip4/127.0.0.3/tcp/9"), None);
+    }
+
+    #[test]
+    fn a_network_has_a_limit_of_its_own() {
+        let (mut table, limits) = (Table::default(), Limits::default());
+        let config = Config { connections_per_subnet24_max: 2, connections_per_subnet48_max: 1, ..open() };
+        connect(&mut table, 1, "/ip4/203.0.113.1/tcp/1");
+        connect(&mut table, 2, "/ip4/203.0.113.2/tcp/1");
+        connect(&mut table, 3, "/ip6/2001:db8:1:2::3/tcp/1");
+        let incoming = |at: &str| refuse_incoming(&config, &limits, &table, &addr(at));
+        assert_eq!(incoming("/ip4/203.0.113.3/tcp/1"), Some(DisconnectReason::SubnetLimit));
+        assert_eq!(incoming("/ip4/203.0.114.3/tcp/1"), None);
+        assert_eq!(incoming("/ip6/2001:db8:1:9::9/tcp/1"), Some(DisconnectReason::SubnetLimit));
+        assert_eq!(incoming("/ip6/2001:db8:2::9/tcp/1"), None);
+    }
+
+    #[test]
+    fn unfinished_handshakes_are_limited_in_all_and_by_address() {
+        let (mut table, limits) = (Table::default(), Limits::default());
+        let config = Config { pending_handshakes_max: 3, pending_per_address_max: 2, ..open() };
+        for id in 0..2 {
+            table.accept(PendingId(id), Pending { addr: addr("/ip4/127.0.0.2/tcp/1"), admitted: true });
+        }
+        let refused = refuse_incoming(&config, &limits, &table, &addr("/ip4/127.0.0.2/tcp/2"));
+        assert_eq!(refused, Some(DisconnectReason::HandshakeLimit));
+        assert_eq!(refuse_incoming(&config, &limits, &table, &addr("/ip4/127.0.0.3/tcp/2")), None);
+        table.accept(PendingId(7), Pending { addr: addr("/ip4/127.0.0.3/tcp/1"), admitted: true });
+        let refused = refuse_incoming(&config, &limits, &table, &addr("/ip4/127.0.0.4/tcp/2"));
+        assert_eq!(refused, Some(DisconnectReason::HandshakeLimit));
+    }
+
+    #[test]
+    fn loopback_is_exempt_as_in_go_when_the_setting_says_so() {
+        let (mut table, limits) = (Table::default(), Limits::default());
+        (0..20).for_each(|id| connect(&mut table, id, "/ip4/127.0.0.1/tcp/1"));
+        let config = Config { loopback_exempt: true, ..open() };
+        assert_eq!(refuse_incoming(&config, &limits, &table, &addr("/ip4/127.0.0.1/tcp/2")), None);
+    }
+}

@@ -1,0 +1,420 @@
+//! The connection room: one component of the node, made of table, dialer, address book and discovery.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use peerage_proto::multiaddr::Multiaddr;
+use peerage_proto::peer_id::PeerId;
+
+use super::address_book::{self, AddressBook};
+use super::dialer::Dialer;
+use super::discovery::Discovery;
+use super::table::{Connection, Pending, Table};
+use super::trim::{self, Worth};
+use super::{
+    Action, CloseReason, Config, ConnectionId, Direction, DisconnectReason, Event, Source, admission,
+};
+use crate::common::timers::Timers;
+use crate::explain::Notice;
+use crate::gossipsub::Topic;
+use crate::input::{self, Document};
+use crate::limits::Limits;
+use crate::node::ctx::{Ctx, DialTarget, Purpose};
+use crate::sink::Sink;
+use crate::state::state;
+use crate::time::{Instant, Now, Timer};
+
+state! {
+    /// Who is connected, whom to dial and when, limits, addresses.
+    #[derive(Clone, Debug)]
+    pub struct Connections {
+        table: Table,
+        dialer: Dialer,
+        book: AddressBook,
+        discovery: Discovery,
+        /// What we asked to be closed, and why.
+        closing: BTreeMap<ConnectionId, DisconnectReason>,
+        /// When each connected peer's first connection was made.
+        since: BTreeMap<PeerId, Instant>,
+        listening: Vec<Multiaddr>,
+    }
+}
+
+/// What an event changed for the rest of the node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub enum Change {
+    /// Nothing beyond this room.
+    None,
+    /// A peer has its first connection.
+    Connected(PeerId),
+    /// A peer's last connection ended.
+    Disconnected(PeerId),
+}
+
+impl Connections {
+    /// An empty room, to search the members of `topics`.
+    pub fn new(limits: &Limits, seed: &[u8; 32], topics: &[Topic]) -> Self {
+        Self {
+            table: Table::default(),
+            dialer: Dialer::new(seed),
+            book: AddressBook::new(limits),
+            discovery: Discovery::new(topics),
+            closing: BTreeMap::new(),
+            since: BTreeMap::new(),
+            listening: Vec::new(),
+        }
+    }
+
+    /// Listens, and begins to dial and to search.
+    pub fn start<S: Sink<input::Action>>(
+        &mut self,
+        cx: &mut Ctx<'_, S>,
+        config: &Config,
+        timers: &mut Timers,
+    ) {
+        for addr in &config.listen {
+            cx.push(Action::Listen { addr: addr.clone() });
+        }
+        for (addrs, source) in
+            [(&config.bootstrap, Source::Bootstrap), (&config.static_peers, Source::Static)]
+        {
+            for addr in addrs {
+                let key = match addr.peer_id() {
+                    Some(peer) => DialTarget::Peer(peer),
+                    None => DialTarget::Address(addr.clone()),
+                };
+                self.dialer.add(cx, config, key, [addr.clone()], source);
+            }
+        }
+        self.discovery.start(config, cx.now, timers);
+        timers.set(Timer::Trim, cx.now.mono.after(config.trim_interval));
+        self.plan_dials(config, timers);
+    }
+
+    /// Applies one event.
+    pub fn on_event<S: Sink<input::Action>>(
+        &mut self,
+        cx: &mut Ctx<'_, S>,
+        config: &Config,
+        timers: &mut Timers,
+        local_peer: &PeerId,
+        event: Event,
+    ) -> Change {
+        let change = match event {
+            Event::Listening { addr } => {
+                self.listening.push(addr.clone());
+                cx.tell(Notice::Listening { addr });
+                Change::None
+            }
+            Event::ListeningEnded { addr } => {
+                self.listening.retain(|other| *other != addr);
+                Change::None
+            }
+            Event::Incoming { pending, addr } => {
+                let refused = admission::refuse_incoming(config, cx.limits, &self.table, &addr);
+                self.table.accept(pending, Pending { addr: addr.clone(), admitted: refused.is_none() });
+                match refused {
+                    Some(reason) => {
+                        cx.push(Action::Refuse { pending, reason });
+                        cx.counters.refuse(reason);
+                        cx.tell(Notice::Refused { addr, reason });
+                    }
+                    None => cx.push(Action::Admit { pending }),
+                }
+                Change::None
+            }
+            Event::IncomingEnded { pending } => {
+                self.table.end_pending(pending);
+                Change::None
+            }
+            Event::Established { id, peer, addr, direction } => {
+                let connection = Connection { peer, addr, direction, since: cx.now.mono };
+                self.establish(cx, config, timers, local_peer, id, connection)
+            }
+            Event::Closed { id, reason } => self.on_closed(cx, config, id, reason),
+            Event::Identified { peer, listen_addrs, agent_version: _, protocol_version: _ } => {
+                if self.table.is_connected(&peer) {
+                    self.book.learn(cx.now, config, peer, peer, listen_addrs);
+                }
+                Change::None
+            }
+            Event::Found { peer, addrs, source } => {
+                self.found(cx, config, local_peer, peer, addrs, source);
+                Change::None
+            }
+            Event::AddressesAsked { ask, from: _, target } => {
+                let addrs = self.book.addrs(&target).to_vec();
+                cx.push(Action::AnswerAddresses { ask, addrs });
+                Change::None
+            }
+        };
+        self.plan_dials(config, timers);
+        change
+    }
+
+    fn establish<S: Sink<input::Action>>(
+        &mut self,
+        cx: &mut Ctx<'_, S>,
+        config: &Config,
+        timers: &mut Timers,
+        local_peer: &PeerId,
+        id: ConnectionId,
+        connection: Connection,
+    ) -> Change {
+        let inbound = match connection.direction {
+            Direction::Inbound(pending) => {
+                self.table.end_pending(pending);
+                true
+            }
+            Direction::Outbound(_) => false,
+        };
+        let (peer, addr) = (connection.peer, connection.addr.clone());
+        let refused = admission::refuse_established(config, &self.table, local_peer, &peer);
+        let first = self.table.establish(id, connection);
+        if let Some(reason) = refused {
+            cx.counters.refuse(reason);
+            self.close(cx, id, reason);
+        }
+        if !first {
+            return Change::None;
+        }
+        self.since.insert(peer, cx.now.mono);
+        self.book.saw(cx.now, config, peer, (!inbound).then(|| addr.clone()));
+        self.dialer.on_connected(peer);
+        self.discovery.forget(&peer);
+        self.discovery.on_peer(config, cx.now, timers);
+        timers.set_earlier(Timer::AddressCache, cx.now.mono.after(config.cache_delay));
+        cx.tell(Notice::PeerConnected { peer, id, inbound, addr });
+        Change::Connected(peer)
+    }
+
+    fn on_closed<S: Sink<input::Action>>(
+        &mut self,
+        cx: &mut Ctx<'_, S>,
+        config: &Config,
+        id: ConnectionId,
+        reason: CloseReason,
+    ) -> Change {
+        let asked = self.closing.remove(&id);
+        let Some((connection, last)) = self.table.close(id) else { return Change::None };
+        if !last {
+            return Change::None;
+        }
+        let peer = connection.peer;
+        let since = self.since.remove(&peer).unwrap_or(cx.now.mono);
+        cx.tell(Notice::PeerDisconnected { peer, reason, asked });
+        if asked == Some(DisconnectReason::Deaf) {
+            let addrs = self.book.addrs(&peer).to_vec();
+            self.dialer.add(cx, config, DialTarget::Peer(peer), addrs, Source::Peer);
+        }
+        self.dialer.on_disconnected(cx.now, config, peer, cx.now.mono.saturating_since(since));
+        Change::Disconnected(peer)
+    }
+
+    fn found<S: Sink<input::Action>>(
+        &mut self,
+        cx: &mut Ctx<'_, S>,
+        config: &Config,
+        local_peer: &PeerId,
+        peer: PeerId,
+        addrs: Vec<Multiaddr>,
+        source: Source,
+    ) {
+        if peer == *local_peer || self.table.is_connected(&peer) || self.has_enough(config) {
+            return;
+        }
+        self.dialer.add(cx, config, DialTarget::Peer(peer), addrs, source);
+    }
+
+    fn has_enough(&self, config: &Config) -> bool {
+        self.table.peer_count() >= config.high_water as usize
+    }
+
+    /// A dial ended.
+    pub fn on_dialed<S: Sink<input::Action>>(
+        &mut self,
+        cx: &mut Ctx<'_, S>,
+        config: &Config,
+        timers: &mut Timers,
+        target: &DialTarget,
+        result: Result<ConnectionId, super::DialError>,
+    ) {
+        let connected =
+            result.as_ref().ok().and_then(|id| self.table.get(*id)).map(|connection| connection.peer);
+        self.dialer.on_dialed(cx, config, target, result.err());
+        match (target, connected) {
+            (DialTarget::Address(_), Some(peer)) => self.dialer.identify(cx, config, target, peer),
+            (DialTarget::Peer(_), Some(peer)) => self.dialer.on_connected(peer),
+            (_, None) => {}
+        }
+        self.plan_dials(config, timers);
+    }
+
+    /// A neighbour answered where `author` is.
+    pub fn on_addresses<S: Sink<input::Action>>(
+        &mut self,
+        cx: &mut Ctx<'_, S>,
+        config: &Config,
+        timers: &mut Timers,
+        local_peer: &PeerId,
+        author: PeerId,
+        addrs: Vec<Multiaddr>,
+    ) {
+        self.found(cx, config, local_peer, author, addrs, Source::Peer);
+        self.plan_dials(config, timers);
+    }
+
+    /// An announcement in the DHT ended.
+    pub fn on_provided(&mut self, now: Now, config: &Config, timers: &mut Timers, ok: bool) {
+        if !ok {
+            self.discovery.on_provide_failed(config, now, timers);
+        }
+    }
+
+    /// Closes a connection.
+    pub fn close<S: Sink<input::Action>>(
+        &mut self,
+        cx: &mut Ctx<'_, S>,
+        id: ConnectionId,
+        reason: DisconnectReason,
+    ) {
+        if self.table.get(id).is_some() && !self.closing.contains_key(&id) {
+            self.closing.insert(id, reason);
+            cx.counters.close(reason);
+            cx.push(Action::Close { id, reason });
+        }
+    }
+
+    /// Closes every connection of `peer`.
+    pub fn disconnect<S: Sink<input::Action>>(
+        &mut self,
+        cx: &mut Ctx<'_, S>,
+        peer: &PeerId,
+        reason: DisconnectReason,
+    ) {
+        for id in self.table.of_peer(peer).to_vec() {
+            self.close(cx, id, reason);
+        }
+    }
+
+    /// Dials what is due.
+    pub fn dial_due<S: Sink<input::Action>>(
+        &mut self,
+        cx: &mut Ctx<'_, S>,
+        config: &Config,
+        timers: &mut Timers,
+    ) {
+        let enough = self.has_enough(config);
+        self.dialer.dial_due(cx, config, enough);
+        self.plan_dials(config, timers);
+    }
+
+    fn plan_dials(&self, config: &Config, timers: &mut Timers) {
+        match self.dialer.next_due(config) {
+            Some(at) => timers.set(Timer::Dial, at),
+            None => timers.stop(Timer::Dial),
+        }
+    }
+
+    /// Closes what is too many, and plans the next look.
+    pub fn trim<S: Sink<input::Action>>(
+        &mut self,
+        cx: &mut Ctx<'_, S>,
+        config: &Config,
+        timers: &mut Timers,
+        worth: impl Fn(&PeerId) -> Worth,
+    ) {
+        timers.set(Timer::Trim, cx.now.mono.after(config.trim_interval));
+        let kept = |peer: &PeerId| {
+            let listed = config.static_peers.iter().chain(&config.bootstrap);
+            let mut ids = listed.filter_map(Multiaddr::peer_id);
+            ids.any(|id| id == *peer)
+        };
+        let worth = |peer: &PeerId| if kept(peer) { Worth::Protected } else { worth(peer) };
+        let victims = trim::victims(config, cx.now, &self.table, worth);
+        for peer in victims.iter().take(cx.limits.work_per_input_max as usize) {
+            self.disconnect(cx, peer, DisconnectReason::Trimmed);
+        }
+        let table = &self.table;
+        self.book.expire(cx.now, config.cache_age_max, |peer| table.is_connected(peer));
+    }
+
+    /// One round of discovery. `strangers`: authors that are heard but not connected.
+    pub fn discover<S: Sink<input::Action>>(
+        &mut self,
+        cx: &mut Ctx<'_, S>,
+        config: &Config,
+        timers: &mut Timers,
+        strangers: impl Iterator<Item = PeerId>,
+    ) {
+        let neighbours: Vec<PeerId> = self.table.peers().copied().collect();
+        self.discovery.round(cx, config, timers, &neighbours, strangers);
+    }
+
+    /// Announces the topics in the DHT.
+    pub fn provide<S: Sink<input::Action>>(
+        &mut self,
+        cx: &mut Ctx<'_, S>,
+        config: &Config,
+        timers: &mut Timers,
+    ) {
+        if self.table.peer_count() > 0 {
+            self.discovery.provide(cx, config, timers);
+        } else {
+            self.discovery.on_provide_failed(config, cx.now, timers);
+        }
+    }
+
+    /// Writes the address cache: the topic peers connected now, with their names.
+    pub fn save_cache<S: Sink<input::Action>>(
+        &self,
+        cx: &mut Ctx<'_, S>,
+        topic_peers: impl Iterator<Item = (PeerId, String)>,
+    ) {
+        let content = self.book.to_cache(topic_peers).into();
+        let Some(op) = cx.begin(Purpose::Store(Document::AddressCache)) else { return };
+        cx.push(input::Action::Store { op, document: Document::AddressCache, content });
+    }
+
+    /// Takes the address cache of an earlier life.
+    pub fn load_cache<S: Sink<input::Action>>(
+        &mut self,
+        cx: &mut Ctx<'_, S>,
+        config: &Config,
+        timers: &mut Timers,
+        local_peer: &PeerId,
+        file: &[u8],
+    ) {
+        match address_book::from_cache(cx.now, config.cache_age_max, file) {
+            Ok(peers) => {
+                for (peer, addrs) in peers.into_iter().take(cx.limits.dial_targets_max as usize) {
+                    self.found(cx, config, local_peer, peer, addrs, Source::Cache);
+                }
+            }
+            Err(problem) => cx.tell(Notice::Unreadable { what: "teranode_peers.json".into(), problem }),
+        }
+        self.plan_dials(config, timers);
+    }
+
+    /// Who is connected.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// Where peers can be reached.
+    pub fn book(&self) -> &AddressBook {
+        &self.book
+    }
+
+    /// Whom to dial.
+    pub fn dialer(&self) -> &Dialer {
+        &self.dialer
+    }
+
+    /// Where we listen.
+    pub fn listening(&self) -> &[Multiaddr] {
+        &self.listening
+    }
+}

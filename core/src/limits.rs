@@ -1,0 +1,135 @@
+//! Every bound in one place.
+
+use crate::codec::codec_struct;
+use crate::error::ConfigError;
+
+/// Bounds on collections and work. Bounds on connections by address are policy and stand in `conn::Config`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Connections at once, in all.
+    pub connections_max: u32,
+    /// Peers in the registry, and in the address book.
+    pub peers_known_max: u32,
+    /// Peers and addresses that the dialer keeps in mind.
+    pub dial_targets_max: u32,
+    /// Addresses kept for one peer.
+    pub addresses_per_peer_max: u32,
+    /// Entries of block→peer and of subtree→peer (spec 14.2).
+    pub origins_max: u32,
+    /// Hashes watched for repetition (spec 14.2).
+    pub seen_hashes_max: u32,
+    /// Peers with a ban score.
+    pub ban_scores_max: u32,
+    /// Reasons remembered for one ban score (spec 14.4).
+    pub ban_reasons_max: u32,
+    /// Operations pending, in all.
+    pub ops_inflight_max: u32,
+    /// Records handed to the broker and not acknowledged.
+    pub produce_inflight_max: u32,
+    /// Publications pending.
+    pub publish_inflight_max: u32,
+    /// Clients of the feed.
+    pub subscribers_max: u32,
+    /// Frames queued for one client of the feed (spec 4.3).
+    pub subscriber_frames_max: u32,
+    /// Topics that one neighbour's subscriptions are remembered for.
+    pub topics_per_peer_max: u32,
+    /// Explanations kept.
+    pub explanations_max: u32,
+    /// Items of scaling work done for one input; the rest is due at once after it.
+    pub work_per_input_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 1000,
+            peers_known_max: 10_000,
+            dial_targets_max: 1024,
+            addresses_per_peer_max: 8,
+            origins_max: 10_000,
+            seen_hashes_max: 10_000,
+            ban_scores_max: 10_000,
+            ban_reasons_max: 20,
+            ops_inflight_max: 4096,
+            produce_inflight_max: 1024,
+            publish_inflight_max: 256,
+            subscribers_max: 1000,
+            subscriber_frames_max: 100,
+            topics_per_peer_max: 32,
+            explanations_max: 256,
+            work_per_input_max: 64,
+        }
+    }
+}
+
+impl Limits {
+    /// Most actions that one input can cause.
+    pub const fn actions_per_input_max(&self) -> usize {
+        // Work that scales is cut to `work_per_input_max` items of at most two actions for each kind of timer; the
+        // feed's clients waiting for their first frame can all be served by one status; every other handler pushes a
+        // dozen at most.
+        256 + 16 * self.work_per_input_max as usize + 2 * self.subscribers_max as usize
+    }
+
+    /// Proves the relations between the bounds.
+    ///
+    /// # Errors
+    /// The first relation that does not hold.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let inflight = self.produce_inflight_max.saturating_add(self.publish_inflight_max);
+        if self.ops_inflight_max <= inflight {
+            return Err(ConfigError::new(
+                "ops_inflight_max",
+                alloc::format!("{}", self.ops_inflight_max),
+                alloc::format!("no room beside {inflight} records and publications"),
+                "raise it, or lower produce_inflight_max",
+            ));
+        }
+        for (key, value) in [
+            ("connections_max", self.connections_max),
+            ("peers_known_max", self.peers_known_max),
+            ("origins_max", self.origins_max),
+            ("seen_hashes_max", self.seen_hashes_max),
+            ("work_per_input_max", self.work_per_input_max),
+        ] {
+            if value == 0 {
+                return Err(ConfigError::new(key, "0", "nothing would fit", "use at least 1"));
+            }
+        }
+        Ok(())
+    }
+}
+
+codec_struct!(Limits {
+    connections_max,
+    peers_known_max,
+    dial_targets_max,
+    addresses_per_peer_max,
+    origins_max,
+    seen_hashes_max,
+    ban_scores_max,
+    ban_reasons_max,
+    ops_inflight_max,
+    produce_inflight_max,
+    publish_inflight_max,
+    subscribers_max,
+    subscriber_frames_max,
+    topics_per_peer_max,
+    explanations_max,
+    work_per_input_max,
+});
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_that_starves_another_is_refused() {
+        assert_eq!(Limits::default().validate(), Ok(()));
+        let limits = Limits { ops_inflight_max: 10, ..Limits::default() };
+        assert_eq!(limits.validate().unwrap_err().key, "ops_inflight_max");
+        let limits = Limits { origins_max: 0, ..Limits::default() };
+        assert_eq!(limits.validate().unwrap_err().key, "origins_max");
+    }
+}

@@ -1,0 +1,113 @@
+//! What a component is handed beside its input.
+
+use peerage_proto::hash::Hash256;
+use peerage_proto::multiaddr::Multiaddr;
+use peerage_proto::peer_id::PeerId;
+
+use crate::codec::codec_enum;
+use crate::explain::Notice;
+use crate::explain::counters::Counters;
+use crate::input::{Action, Document};
+use crate::limits::Limits;
+use crate::op::{OpId, Ops};
+use crate::sink::Sink;
+use crate::state::alter_leaf;
+use crate::teranode::TopicKind;
+use crate::time::Now;
+
+/// What a pending operation is for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Purpose {
+    /// A dial of this target.
+    Dial(DialTarget),
+    /// A publication on this topic; for a rejected transaction its token is given back if it fails.
+    Publish(TopicKind),
+    /// A publication on a legacy topic.
+    PublishLegacy,
+    /// A record for this hash, announced by this peer.
+    Produce {
+        /// Block or subtree.
+        kind: TopicKind,
+        /// Which.
+        hash: Hash256,
+        /// Whose announcement.
+        peer: PeerId,
+    },
+    /// A block to announce.
+    BlockHeader(Hash256),
+    /// A block to answer a legacy request of this peer with.
+    BestBlock(PeerId),
+    /// The chain's state, for the node status.
+    Status,
+    /// A document.
+    Store(Document),
+    /// Addresses of this author.
+    Ask(PeerId),
+    /// An announcement in the DHT.
+    Provide,
+    /// A search in the DHT.
+    Search,
+    /// A document for this peer on a direct stream.
+    SendDirect(PeerId),
+}
+
+/// Whom a dial is for.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum DialTarget {
+    /// A peer.
+    Peer(PeerId),
+    /// Whoever answers at this address.
+    Address(Multiaddr),
+}
+
+codec_enum!(DialTarget { 0 => Peer(peer), 1 => Address(addr) });
+codec_enum!(Purpose {
+    0 => Dial(target),
+    1 => Publish(kind),
+    2 => PublishLegacy,
+    3 => Produce { kind, hash, peer },
+    4 => BlockHeader(hash),
+    5 => BestBlock(peer),
+    6 => Status,
+    7 => Store(document),
+    8 => Ask(peer),
+    9 => Provide,
+    10 => Search,
+    11 => SendDirect(peer),
+});
+alter_leaf!(Purpose => |purpose| *purpose = if *purpose == Purpose::Provide { Purpose::Search } else { Purpose::Provide });
+
+/// The time of the input, the operations, the counters, and where actions go.
+pub struct Ctx<'a, S> {
+    /// The time of the input.
+    pub now: Now,
+    /// Bounds.
+    pub limits: &'a Limits,
+    /// Operations pending.
+    pub ops: &'a mut Ops<Purpose>,
+    /// Counters of every outcome.
+    pub counters: &'a mut Counters,
+    /// Where actions go.
+    pub out: &'a mut S,
+}
+
+impl<S: Sink<Action>> Ctx<'_, S> {
+    /// Pushes an action.
+    pub fn push(&mut self, action: impl Into<Action>) {
+        self.out.push(action.into());
+    }
+
+    /// Tells the operator.
+    pub fn tell(&mut self, notice: Notice) {
+        self.out.push(Action::Notice(notice));
+    }
+
+    /// Begins an operation if there is room.
+    pub fn begin(&mut self, purpose: Purpose) -> Option<OpId> {
+        if self.ops.len() >= self.limits.ops_inflight_max as usize {
+            self.counters.ops_refused = self.counters.ops_refused.saturating_add(1);
+            return None;
+        }
+        Some(self.ops.begin(purpose))
+    }
+}

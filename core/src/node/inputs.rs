@@ -1,0 +1,266 @@
+//! Routing of inputs to components.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use peerage_proto::peer_id::PeerId;
+
+use super::ctx::{Ctx, Purpose};
+use super::{Node, Parts};
+use crate::conn::connections::Change;
+use crate::conn::{self, DisconnectReason};
+use crate::explain::Notice;
+use crate::gossipsub::watchdog;
+use crate::gossipsub::{self, Acceptance};
+use crate::input::{Action, Document, Input, OpResult};
+use crate::op::OpId;
+use crate::sink::Sink;
+use crate::teranode::gossip::Delivered;
+use crate::time::{Now, Timer};
+
+impl Node {
+    pub(super) fn dispatch(&mut self, now: Now, input: Input, out: &mut impl Sink<Action>) {
+        if self.state.is_stopped {
+            return self.after_stop(now, input, out);
+        }
+        match input {
+            Input::Start => self.on_start(now, out),
+            Input::Timeout => self.on_timeout(now, out),
+            Input::Conn(event) => self.on_conn(now, event, out),
+            Input::Gossipsub(event) => self.on_gossipsub(now, event, out),
+            Input::Teranode(input) => {
+                let (mut cx, parts) = self.split(now, out);
+                let connected = parts.conns.table().peer_count();
+                parts.teranode.on_input(&mut cx, &parts.env, connected, input);
+            }
+            Input::Op(op, result) => self.on_op(now, op, result, out),
+            Input::Loaded(Document::AddressCache, content) => {
+                let (mut cx, parts) = self.split(now, out);
+                parts.conns.load_cache(&mut cx, parts.conn_config, parts.timers, parts.local_peer, &content);
+            }
+            Input::Health { neighbour, up, detail } => {
+                if self.state.health.is_up(neighbour) != up {
+                    self.state.health.set(neighbour, up);
+                    out.push(Notice::Health { neighbour, up, detail }.into());
+                }
+            }
+            Input::Stop => self.on_stop(now, out),
+        }
+    }
+
+    fn on_start(&mut self, now: Now, out: &mut impl Sink<Action>) {
+        if core::mem::replace(&mut self.state.is_started, true) {
+            return;
+        }
+        let (mut cx, parts) = self.split(now, out);
+        parts.conns.start(&mut cx, parts.conn_config, parts.timers);
+        parts.teranode.start(&mut cx, &parts.env, parts.timers);
+    }
+
+    fn on_stop(&mut self, now: Now, out: &mut impl Sink<Action>) {
+        let (mut cx, parts) = self.split(now, out);
+        parts.teranode.stop(&mut cx);
+        let topic_peers = topic_peers(&parts);
+        parts.conns.save_cache(&mut cx, topic_peers.into_iter());
+        self.state.is_stopped = true;
+    }
+
+    /// What still comes after `Stop` is brought to its end and begins nothing.
+    fn after_stop(&mut self, now: Now, input: Input, out: &mut impl Sink<Action>) {
+        self.state.counters.after_stop = self.state.counters.after_stop.saturating_add(1);
+        match input {
+            Input::Gossipsub(gossipsub::Event::Delivered { id, propagation_source, .. }) => {
+                self.state.counters.delivered += 1;
+                self.state.counters.gossip_unknown_topic += 1;
+                let acceptance = Acceptance::Ignore;
+                out.push(gossipsub::Action::Report { id, propagation_source, acceptance }.into());
+            }
+            Input::Conn(conn::Event::Incoming { pending, .. }) => {
+                let reason = DisconnectReason::Shutdown;
+                out.push(conn::Action::Refuse { pending, reason }.into());
+            }
+            Input::Conn(event @ (conn::Event::Closed { .. } | conn::Event::IncomingEnded { .. })) => {
+                self.on_conn(now, event, out);
+            }
+            Input::Conn(conn::Event::AddressesAsked { ask, .. }) => {
+                out.push(conn::Action::AnswerAddresses { ask, addrs: Vec::new() }.into());
+            }
+            Input::Op(op, result) => self.on_op_after_stop(op, &result),
+            Input::Start
+            | Input::Timeout
+            | Input::Conn(_)
+            | Input::Gossipsub(_)
+            | Input::Teranode(_)
+            | Input::Loaded(..)
+            | Input::Health { .. }
+            | Input::Stop => {}
+        }
+    }
+
+    fn on_op_after_stop(&mut self, op: OpId, _result: &OpResult) {
+        if self.state.ops.complete(op).is_err() {
+            self.state.counters.ops_unknown += 1;
+        }
+    }
+
+    fn on_conn(&mut self, now: Now, event: conn::Event, out: &mut impl Sink<Action>) {
+        let (mut cx, parts) = self.split(now, out);
+        let change = parts.conns.on_event(&mut cx, parts.conn_config, parts.timers, parts.local_peer, event);
+        match change {
+            Change::None => {}
+            Change::Connected(peer) => {
+                parts.teranode.on_connected(&mut cx, &parts.env, peer);
+                if parts.teranode.bans().is_banned(now, &peer) {
+                    parts.conns.disconnect(&mut cx, &peer, DisconnectReason::Banned);
+                }
+            }
+            Change::Disconnected(peer) => {
+                parts.teranode.on_disconnected(&peer);
+                parts.interests.forget(&peer);
+                parts.watchdog.leave(&peer);
+            }
+        }
+    }
+
+    fn on_gossipsub(&mut self, now: Now, event: gossipsub::Event, out: &mut impl Sink<Action>) {
+        let (mut cx, parts) = self.split(now, out);
+        let is_connected = |peer: &PeerId| parts.conns.table().is_connected(peer);
+        match event {
+            gossipsub::Event::Delivered { id, topic, propagation_source, source, data } => {
+                parts.watchdog.on_delivered(now, &propagation_source);
+                let delivered = Delivered { id, propagation_source, source, data };
+                let banned = on_delivered(&mut cx, parts.env, parts.teranode, parts.inner, &topic, delivered);
+                if let Some(peer) = banned {
+                    parts.conns.disconnect(&mut cx, &peer, DisconnectReason::Banned);
+                }
+            }
+            gossipsub::Event::Subscribed { peer, topic } => {
+                if is_connected(&peer) {
+                    parts.interests.subscribe(peer, topic, cx.limits.topics_per_peer_max);
+                    parts
+                        .timers
+                        .set_earlier(Timer::AddressCache, now.mono.after(parts.conn_config.cache_delay));
+                }
+            }
+            gossipsub::Event::Unsubscribed { peer, topic } => parts.interests.unsubscribe(&peer, &topic),
+            gossipsub::Event::Mesh { peer, member } => {
+                if member && is_connected(&peer) {
+                    parts.interests.set_mesh(peer, true);
+                    parts.watchdog.join(now, peer);
+                    parts.timers.set_earlier(Timer::Watchdog, now.mono.after(watchdog::INTERVAL));
+                } else if !member {
+                    if is_connected(&peer) {
+                        parts.interests.set_mesh(peer, false);
+                    }
+                    parts.watchdog.leave(&peer);
+                }
+            }
+            // Nobody's fault: it may be of use for addresses.
+            gossipsub::Event::Unsupported { peer: _ } => {}
+        }
+    }
+
+    fn on_op(&mut self, now: Now, op: OpId, result: OpResult, out: &mut impl Sink<Action>) {
+        let (mut cx, parts) = self.split(now, out);
+        let Ok(purpose) = cx.ops.complete(op) else {
+            cx.counters.ops_unknown = cx.counters.ops_unknown.saturating_add(1);
+            return;
+        };
+        complete(&mut cx, parts, purpose, result);
+    }
+}
+
+/// A message on any topic. Returns its author if that is banned from now on.
+fn on_delivered<S: Sink<Action>>(
+    cx: &mut Ctx<'_, S>,
+    env: crate::teranode::service::Env<'_>,
+    teranode: &mut crate::teranode::Service,
+    inner: &mut Vec<u8>,
+    topic: &gossipsub::Topic,
+    delivered: Delivered,
+) -> Option<PeerId> {
+    cx.counters.delivered = cx.counters.delivered.saturating_add(1);
+    cx.counters.delivered_bytes = cx.counters.delivered_bytes.saturating_add(delivered.data.len() as u64);
+    if let Some(kind) = env.topics.kind(topic) {
+        return teranode.on_delivered(cx, &env, inner, kind, delivered);
+    }
+    let acceptance = if teranode.on_legacy_topic(cx, &env, topic, &delivered) {
+        cx.counters.gossip_legacy = cx.counters.gossip_legacy.saturating_add(1);
+        Acceptance::Accept
+    } else {
+        cx.counters.gossip_unknown_topic = cx.counters.gossip_unknown_topic.saturating_add(1);
+        Acceptance::Ignore
+    };
+    let Delivered { id, propagation_source, .. } = delivered;
+    cx.push(gossipsub::Action::Report { id, propagation_source, acceptance });
+    None
+}
+
+/// Connected peers that subscribed to a topic of ours, with their names for the address cache.
+pub(super) fn topic_peers(parts: &Parts<'_>) -> Vec<(PeerId, String)> {
+    let name = |peer: &PeerId| match parts.teranode.registry().get(peer) {
+        Some(info) if !info.client_name.is_empty() => info.client_name.clone(),
+        _ => "unknown".into(),
+    };
+    parts.interests.subscribers().map(|peer| (*peer, name(peer))).collect()
+}
+
+/// Brings an operation to its end. A result of another kind than its purpose is a shell's bug and counts as a failure.
+fn complete<S: Sink<Action>>(cx: &mut Ctx<'_, S>, parts: Parts<'_>, purpose: Purpose, result: OpResult) {
+    use conn::DialError;
+    let Parts { conn_config, local_peer, env, timers, conns, teranode, .. } = parts;
+    let mismatch = || gossipsub::PublishError::Refused("a result of another kind".into());
+    let unavailable = || crate::teranode::chain::QueryError::Unavailable("a result of another kind".into());
+    match (purpose, result) {
+        (Purpose::Dial(target), OpResult::Dialed(result)) => {
+            conns.on_dialed(cx, conn_config, timers, &target, result);
+        }
+        (Purpose::Dial(target), _) => {
+            conns.on_dialed(cx, conn_config, timers, &target, Err(DialError::TimedOut));
+        }
+        (Purpose::Publish(kind), result) => {
+            let result = if let OpResult::Published(result) = result { result } else { Err(mismatch()) };
+            teranode.on_published(cx, Some(kind), &result);
+        }
+        (Purpose::PublishLegacy, result) => {
+            let result = if let OpResult::Published(result) = result { result } else { Err(mismatch()) };
+            teranode.on_published(cx, None, &result);
+        }
+        (Purpose::Produce { kind, hash, peer }, result) => {
+            let ok = matches!(result, OpResult::Produced(Ok(())));
+            teranode.on_produced(cx, kind, hash, &peer, ok);
+        }
+        (Purpose::BlockHeader(hash), result) => {
+            let result = if let OpResult::Queried(result) = result { result } else { Err(unavailable()) };
+            teranode.on_block_header(cx, &env, hash, result);
+        }
+        (Purpose::BestBlock(asker), result) => {
+            let result = if let OpResult::Queried(result) = result { result } else { Err(unavailable()) };
+            teranode.on_best_block_header(cx, &env, asker, result);
+        }
+        (Purpose::Status, result) => {
+            let result = if let OpResult::Queried(result) = result { result } else { Err(unavailable()) };
+            let connected = conns.table().peer_count();
+            teranode.on_status(cx, &env, connected, result);
+        }
+        (Purpose::Store(_), result) => {
+            if !matches!(result, OpResult::Stored(Ok(()))) {
+                cx.counters.store_failed = cx.counters.store_failed.saturating_add(1);
+            }
+        }
+        (Purpose::Ask(author), result) => {
+            if let OpResult::Addresses(Ok(addrs)) = result {
+                conns.on_addresses(cx, conn_config, timers, local_peer, author, addrs);
+            }
+        }
+        (Purpose::Provide, result) => {
+            let ok = matches!(result, OpResult::Provided(Ok(())));
+            conns.on_provided(cx.now, conn_config, timers, ok);
+        }
+        (Purpose::Search, _) => {}
+        (Purpose::SendDirect(_), result) => {
+            let ok = matches!(result, OpResult::SentDirect(Ok(())));
+            teranode.on_sent_direct(cx, &env, ok);
+        }
+    }
+}

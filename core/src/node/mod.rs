@@ -1,0 +1,255 @@
+//! The node: composition and routing, no protocol logic.
+
+pub mod ctx;
+mod inputs;
+mod timeouts;
+mod view;
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use peerage_proto::peer_id::PeerId;
+
+use crate::codec::{Encode, Output};
+use crate::common::timers::Timers;
+use crate::config::Config;
+use crate::conn::Connections;
+use crate::contract::{Core, Demand};
+use crate::error::ConfigError;
+use crate::explain::counters::Counters;
+use crate::gossipsub::interest::Interests;
+use crate::gossipsub::watchdog::Watchdog;
+use crate::input::{Action, Input, Neighbour};
+use crate::op::Ops;
+use crate::sink::Sink;
+use crate::state::{state, state_hash};
+use crate::teranode::service::{Env, Service, Topics};
+use crate::time::{Deadline, Now};
+
+use ctx::{Ctx, Purpose};
+pub use view::View;
+
+state! {
+    /// Everything that a node remembers: the state hash covers this and nothing else.
+    #[derive(Debug)]
+    pub struct NodeState {
+        last: Now,
+        is_started: bool,
+        is_stopped: bool,
+        timers: Timers,
+        ops: Ops<Purpose>,
+        counters: Counters,
+        conns: Connections,
+        interests: Interests,
+        watchdog: Watchdog,
+        teranode: Service,
+        health: Health,
+    }
+}
+
+state! {
+    /// Which neighbours are known to fail.
+    #[derive(Clone, Debug, Default)]
+    pub struct Health {
+        chain_down: bool,
+        broker_down: bool,
+        store_down: bool,
+    }
+}
+
+impl Health {
+    fn set(&mut self, neighbour: Neighbour, up: bool) {
+        match neighbour {
+            Neighbour::Chain => self.chain_down = !up,
+            Neighbour::Broker => self.broker_down = !up,
+            Neighbour::Store => self.store_down = !up,
+        }
+    }
+
+    /// Whether `neighbour` works, as far as is known.
+    pub fn is_up(&self, neighbour: Neighbour) -> bool {
+        !match neighbour {
+            Neighbour::Chain => self.chain_down,
+            Neighbour::Broker => self.broker_down,
+            Neighbour::Store => self.store_down,
+        }
+    }
+}
+
+/// A node: give it inputs and times, take its actions.
+#[derive(Debug)]
+pub struct Node {
+    config: Config,
+    topics: Topics,
+    local_text: String,
+    state: NodeState,
+    /// Decoded payloads; its memory is kept, its content means nothing.
+    inner: Vec<u8>,
+}
+
+impl Node {
+    /// A node that has not started. `seed` is the only entropy that it ever sees: each component gets a fork of it
+    /// labelled by its name, so that a new draw in one does not shift the others.
+    ///
+    /// # Errors
+    /// The first relation between settings that does not hold.
+    pub fn new(config: Config, seed: [u8; 32], now: Now) -> Result<Self, ConfigError> {
+        config.validate()?;
+        let topics = Topics::new(&config.teranode);
+        let joined: Vec<_> = topics.all().cloned().collect();
+        let state = NodeState {
+            last: now,
+            is_started: false,
+            is_stopped: false,
+            timers: Timers::default(),
+            ops: Ops::default(),
+            counters: Counters::default(),
+            conns: Connections::new(&config.limits, &seed, &joined),
+            interests: Interests::default(),
+            watchdog: Watchdog::default(),
+            teranode: Service::new(&config.teranode, &config.limits, &config.local_peer, now),
+            health: Health::default(),
+        };
+        let local_text = config.local_peer.to_base58();
+        Ok(Self { config, topics, local_text, state, inner: Vec::new() })
+    }
+
+    /// SHA-256 over the canonical walk of the state.
+    pub fn state_hash(&self) -> [u8; 32] {
+        state_hash(&self.state)
+    }
+
+    /// Read-only view for status, metrics and oracles.
+    pub fn view(&self) -> View<'_> {
+        View::new(self)
+    }
+
+    /// What the node was told at start.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The state, to alter in tests of the hash.
+    #[cfg(any(test, feature = "sim"))]
+    pub fn state_mut(&mut self) -> &mut NodeState {
+        &mut self.state
+    }
+
+    /// Full structural check.
+    ///
+    /// # Errors
+    /// What does not hold.
+    pub fn check_invariants(&self) -> Result<(), &'static str> {
+        let state = &self.state;
+        state.teranode.check()?;
+        state.conns.book().check()?;
+        if !state.counters.is_conserved() {
+            return Err("a delivered message has no end, or two");
+        }
+        if state.ops.begun() != state.ops.completed() + state.ops.len() as u64 {
+            return Err("an operation is lost");
+        }
+        if state.ops.len() > self.config.limits.ops_inflight_max as usize {
+            return Err("more operations than the limit");
+        }
+        if state.conns.table().connection_count() > self.config.limits.connections_max as usize + 64 {
+            return Err("more connections than the limit");
+        }
+        Ok(())
+    }
+
+    /// The time of an input: never before the last one's.
+    fn advance(&mut self, now: Now) -> Now {
+        let now = Now { mono: now.mono.max(self.state.last.mono), wall: now.wall };
+        self.state.last = now;
+        now
+    }
+
+    /// Splits the node into what a component is handed and the components.
+    fn split<'a, S>(&'a mut self, now: Now, out: &'a mut S) -> (Ctx<'a, S>, Parts<'a>) {
+        let NodeState { timers, ops, counters, conns, interests, watchdog, teranode, .. } = &mut self.state;
+        let cx = Ctx { now, limits: &self.config.limits, ops, counters, out };
+        let env = Env {
+            config: &self.config.teranode,
+            local_peer: &self.config.local_peer,
+            local_text: &self.local_text,
+            topics: &self.topics,
+            payload_bytes_max: self.config.gossipsub.payload_bytes_max(),
+        };
+        let parts = Parts {
+            conn_config: &self.config.conn,
+            local_peer: &self.config.local_peer,
+            env,
+            timers,
+            conns,
+            interests,
+            watchdog,
+            teranode,
+            inner: &mut self.inner,
+        };
+        (cx, parts)
+    }
+}
+
+/// The components, each borrowed apart from the others.
+struct Parts<'a> {
+    conn_config: &'a crate::conn::Config,
+    local_peer: &'a PeerId,
+    env: Env<'a>,
+    timers: &'a mut Timers,
+    conns: &'a mut Connections,
+    interests: &'a mut Interests,
+    watchdog: &'a mut Watchdog,
+    teranode: &'a mut Service,
+    inner: &'a mut Vec<u8>,
+}
+
+impl Encode for Node {
+    fn encode(&self, out: &mut impl Output) {
+        self.state.encode(out);
+    }
+}
+
+impl Core for Node {
+    type Input = Input;
+    type Action = Action;
+
+    fn handle(&mut self, now: Now, input: Input, out: &mut impl Sink<Action>) {
+        let now = self.advance(now);
+        self.state.counters.inputs = self.state.counters.inputs.saturating_add(1);
+        let mut counted = Counted { sink: out, count: 0 };
+        self.dispatch(now, input, &mut counted);
+        let pushed = counted.count;
+        self.state.counters.actions = self.state.counters.actions.saturating_add(pushed);
+    }
+
+    fn poll_timeout(&self) -> Option<Deadline> {
+        if self.state.is_stopped { None } else { self.state.timers.next() }
+    }
+
+    fn demand(&self) -> Demand {
+        let state = &self.state;
+        let limits = &self.config.limits;
+        let (produce, publish) = state.teranode.inflight();
+        let room = state.ops.len() + 16 < limits.ops_inflight_max as usize;
+        Demand {
+            gossip: room && produce < limits.produce_inflight_max,
+            accept: room,
+            chain: room && publish < limits.publish_inflight_max,
+            feed: state.teranode.subscribers().len() < limits.subscribers_max as usize,
+        }
+    }
+}
+
+/// Counts what passes.
+struct Counted<'s, S> {
+    sink: &'s mut S,
+    count: u64,
+}
+
+impl<S: Sink<Action>> Sink<Action> for Counted<'_, S> {
+    fn push(&mut self, action: Action) {
+        self.count += 1;
+        self.sink.push(action);
+    }
+}

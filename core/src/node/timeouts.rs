@@ -1,0 +1,71 @@
+//! What is due when a deadline passes: expired work only, each kind once.
+
+use super::Node;
+use super::inputs::topic_peers;
+use crate::conn::DisconnectReason;
+use crate::conn::trim::Worth;
+use crate::gossipsub::watchdog;
+use crate::input::Action;
+use crate::sink::Sink;
+use crate::time::{Now, Timer};
+
+impl Node {
+    pub(super) fn on_timeout(&mut self, now: Now, out: &mut impl Sink<Action>) {
+        for timer in Timer::ALL {
+            if self.state.timers.take_expired(timer, now.mono) {
+                self.on_timer(now, timer, out);
+            }
+        }
+    }
+
+    fn on_timer(&mut self, now: Now, timer: Timer, out: &mut impl Sink<Action>) {
+        let (mut cx, parts) = self.split(now, out);
+        let config = parts.conn_config;
+        match timer {
+            Timer::Dial => parts.conns.dial_due(&mut cx, config, parts.timers),
+            Timer::Trim => {
+                let interests = parts.interests;
+                parts.conns.trim(&mut cx, config, parts.timers, |peer| {
+                    if interests.in_mesh(peer) {
+                        Worth::Protected
+                    } else {
+                        Worth::Points(100u32.saturating_mul(interests.topic_count(peer)))
+                    }
+                });
+            }
+            Timer::AddressCache => {
+                let topic_peers = topic_peers(&parts);
+                if !topic_peers.is_empty() {
+                    parts.conns.save_cache(&mut cx, topic_peers.into_iter());
+                }
+            }
+            Timer::Discovery => {
+                let strangers = parts.teranode.registry().strangers();
+                parts.conns.discover(&mut cx, config, parts.timers, strangers);
+            }
+            Timer::Provide => parts.conns.provide(&mut cx, config, parts.timers),
+            Timer::Watchdog => {
+                if let Some(peer) = parts.watchdog.bark(now) {
+                    parts.conns.disconnect(&mut cx, &peer, DisconnectReason::Deaf);
+                }
+                if !parts.watchdog.is_idle() {
+                    parts.timers.set(Timer::Watchdog, now.mono.after(watchdog::INTERVAL));
+                }
+            }
+            Timer::NodeStatus => {
+                parts.timers.set(Timer::NodeStatus, now.mono.after(parts.env.config.status_interval));
+                parts.teranode.ask_status(&mut cx);
+            }
+            Timer::FeedPing => {
+                parts.timers.set(Timer::FeedPing, now.mono.after(parts.env.config.ping_interval));
+                parts.teranode.ping_feed(&mut cx, &parts.env);
+            }
+            Timer::Sweep => {
+                parts.timers.set(Timer::Sweep, now.mono.after(parts.env.config.sweep_interval));
+                parts.teranode.sweep(now, &parts.env);
+                parts.watchdog.sweep(now);
+            }
+            Timer::Leftover => {}
+        }
+    }
+}
