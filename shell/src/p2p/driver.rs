@@ -228,6 +228,12 @@ impl P2p {
         }
     }
 
+    /// Direct streams of the older transport have a protocol name without a leading slash, which stock libp2p refuses.
+    pub fn refuse_direct(&mut self, op: OpId) {
+        let failed = Failed("direct streams of the older transport are not built".to_owned());
+        self.queued.push_back(Input::Op(op, OpResult::SentDirect(Err(failed))));
+    }
+
     fn publish(&mut self, topic: &Topic, data: Bytes) -> PublishResult {
         if data.len() > self.payload_bytes_max {
             let cause = format!("{} bytes, and {} is the most", data.len(), self.payload_bytes_max);

@@ -173,7 +173,8 @@ impl Metered {
 impl AsyncRead for Metered {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_budget(cx))?;
-        let read = ready!(Pin::new(&mut self.socket).poll_read(cx, buf))?;
+        let most = buf.len().min(usize::try_from(self.credit).unwrap_or(usize::MAX));
+        let read = ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buf[..most]))?;
         self.credit = self.credit.saturating_sub(read as u64);
         if self.credit > self.budget.bytes_per_second_max {
             self.over_since = None;

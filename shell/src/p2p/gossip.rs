@@ -21,6 +21,7 @@ pub fn behaviour(key: &Keypair, values: &Values) -> Result<Behaviour, String> {
 /// # Errors
 /// When stock gossipsub refuses them.
 pub fn config(values: &Values) -> Result<Config, String> {
+    values.validate().map_err(|error| format!("{}: {}", error.key, error.problem))?;
     let size = |value: u32| usize::try_from(value).unwrap_or(usize::MAX);
     let mut builder = ConfigBuilder::default();
     builder
