@@ -127,3 +127,81 @@ pub fn encode<'a>(peers: impl IntoIterator<Item = &'a CachedPeer>, out: &mut Vec
     }
     out.extend_from_slice(if out.len() == start { b"[]" } else { b"\n]" });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn written(peers: &[CachedPeer]) -> String {
+        let mut out = Vec::new();
+        encode(peers, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_peer_without_name_addresses_or_time_is_written_as_go_writes_it() {
+        let id = PeerId::from_ed25519(&[1; 32]);
+        let peer = CachedPeer { id, name: String::new(), addresses: vec![], last_seen_ns: None };
+        let expected = format!(
+            "[\n  {{\n    \"id\": \"{id}\",\n    \"addrs\": [],\n    \"last_seen\": \"0001-01-01T00:00:00Z\"\n  }}\n]"
+        );
+        assert_eq!(written(core::slice::from_ref(&peer)), expected);
+        assert_eq!(decode(expected.as_bytes()).unwrap().peers, [peer]);
+        assert_eq!(written(&[]), "[]");
+    }
+
+    #[test]
+    fn unreadable_peers_and_addresses_are_left_out() {
+        let id = PeerId::from_ed25519(&[1; 32]);
+        let file = format!(
+            r#"[{{"id":"garbage","addrs":[]}},{{"ID":"{id}","addrs":["x","/tcp/1"],"more":[{{}}]}},{{"id":"{id}","last_seen":"now"}},{{}},
+            {{"id":"{id}","name":"n","addrs":null,"last_seen":"2026-11-21T08:05:13+01:00"}}]"#
+        );
+        let cache = decode(file.as_bytes()).unwrap();
+        assert_eq!((cache.peers.len(), cache.skipped), (2, 3));
+        assert_eq!(cache.peers[0].addresses, ["/tcp/1".parse().unwrap()]);
+        assert_eq!((cache.peers[0].last_seen_ns, &*cache.peers[1].name), (None, "n"));
+        assert_eq!(cache.peers[1].last_seen_ns, Some(1_795_244_713_000_000_000));
+    }
+
+    #[test]
+    fn a_broken_or_endless_file_is_an_error() {
+        for bad in ["", "{}", "[", "[{]", "[1]", "[{\"id\":1}]", "[{\"addrs\":{}}]", "[] []", "\u{feff}[]"] {
+            assert!(decode(bad.as_bytes()).is_err(), "{bad}");
+        }
+        assert_eq!(decode(b"null"), Ok(AddrCache::default()));
+        assert_eq!(decode(&vec![b' '; FILE_BYTES_MAX + 1]).unwrap_err().kind, JsonErrorKind::Size);
+    }
+
+    #[test]
+    fn peers_and_addresses_beyond_their_limits_are_left_out() {
+        let id = PeerId::from_ed25519(&[1; 32]);
+        let entry = format!("{{\"id\":\"{id}\"}}");
+        let file = format!("[{}]", vec![&*entry; PEERS_MAX + 2].join(","));
+        let cache = decode(file.as_bytes()).unwrap();
+        assert_eq!((cache.peers.len(), cache.skipped), (PEERS_MAX, 2));
+        let file =
+            format!("[{{\"id\":\"{id}\",\"addrs\":[{}]}}]", vec!["\"/ws\""; ADDRESSES_MAX + 1].join(","));
+        assert_eq!(decode(file.as_bytes()).unwrap().peers[0].addresses.len(), ADDRESSES_MAX);
+    }
+
+    prop_compose! {
+        fn any_peer()(key: [u8; 32], name in "\\PC{0,8}", ports in proptest::collection::vec(any::<u16>(), 0..4), seen in proptest::option::of(0..i64::MAX)) -> CachedPeer {
+            let addresses = ports.iter().map(|port| format!("/ip4/1.2.3.4/tcp/{port}").parse().unwrap()).collect();
+            CachedPeer { id: PeerId::from_ed25519(&key), name, addresses, last_seen_ns: seen }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn peers_come_back(peers in proptest::collection::vec(any_peer(), 0..5)) {
+            prop_assert_eq!(decode(written(&peers).as_bytes()), Ok(AddrCache { peers, skipped: 0 }));
+        }
+
+        #[test]
+        fn reading_never_panics(data in proptest::collection::vec(any::<u8>(), 0..100)) {
+            let _ = decode(&data);
+        }
+    }
+}

@@ -158,3 +158,6 @@ fn decode_base64(text: &[u8], out: &mut Vec<u8>) -> bool {
         Err(_) => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -172,3 +172,92 @@ impl<'a> Notification<'a> {
 pub fn timestamp(unix_ms: u64) -> [u8; 20] {
     crate::time::date_time((unix_ms / 1000).min(crate::time::SECONDS_MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::String;
+    use alloc::vec::Vec;
+
+    fn text(frame: &Notification<'_>) -> String {
+        let mut out = Vec::new();
+        frame.encode(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn t067_keys_stand_in_the_order_of_the_table() {
+        let added = ["propagation_url", "fee_policy"];
+        let keys: Vec<_> = Notification::KEYS.iter().filter(|key| !added.contains(key)).copied().collect();
+        let table = "timestamp type hash base_url peer_id previousblockhash tx_count height size_in_bytes miner version \
+            commit_hash best_block_hash best_height subtree_count fsm_state start_time uptime client_name miner_name \
+            listen_mode chain_work sync_peer_id sync_peer_height sync_peer_block_hash sync_connected_at \
+            min_mining_tx_fee connected_peers_count storage";
+        assert_eq!(keys, table.split_whitespace().collect::<Vec<_>>());
+        let after = |key| Notification::KEYS[Notification::KEYS.iter().position(|k| *k == key).unwrap() - 1];
+        assert_eq!((after("propagation_url"), after("fee_policy")), ("base_url", "min_mining_tx_fee"));
+    }
+
+    #[test]
+    fn t017_a_block_frame_has_best_height_zero_before_its_client_name() {
+        let message = BlockMessage {
+            peer_id: "12D3KooWExampleExampleExampleExampleExampleExampleAA".into(),
+            client_name: "alice-node".into(),
+            data_hub_url: "https://alice.example/api/v1".into(),
+            hash: "00000000000000000a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f6071".into(),
+            height: 924_001,
+            ..BlockMessage::default()
+        };
+        let expected = r#"{"timestamp":"2025-11-27T00:00:01Z","type":"block","hash":"00000000000000000a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f6071","base_url":"https://alice.example/api/v1","peer_id":"12D3KooWExampleExampleExampleExampleExampleExampleAA","height":924001,"best_height":0,"client_name":"alice-node"}"#;
+        assert_eq!(text(&Notification::block(&message, &timestamp(1_764_201_601_999))), expected);
+    }
+
+    #[test]
+    fn t041_an_absent_fee_stays_absent_and_zero_is_written() {
+        let of = |fee| NodeStatusMessage { min_mining_tx_fee: fee, ..NodeStatusMessage::default() };
+        let time = timestamp(0);
+        assert!(!text(&Notification::node_status(&of(None), &time)).contains("min_mining_tx_fee"));
+        assert!(text(&Notification::node_status(&of(Some(0.0)), &time)).contains("\"min_mining_tx_fee\":0}"));
+        assert!(
+            text(&Notification::node_status(&of(Some(5e-7)), &time)).contains("\"min_mining_tx_fee\":5e-7}")
+        );
+    }
+
+    #[test]
+    fn t057_a_mining_on_message_gives_its_frame() {
+        let message = MiningOnMessage {
+            hash: "aa".into(),
+            previous_hash: "bb".into(),
+            data_hub_url: "u".into(),
+            peer_id: "p".into(),
+            height: 5,
+            miner: "/m/".into(),
+            size_in_bytes: 6,
+            tx_count: 7,
+        };
+        let expected = r#"{"timestamp":"1970-01-01T00:00:00Z","type":"mining_on","hash":"aa","base_url":"u","peer_id":"p","previousblockhash":"bb","tx_count":7,"height":5,"size_in_bytes":6,"miner":"/m/","best_height":0}"#;
+        assert_eq!(text(&Notification::mining_on(&message, &timestamp(0))), expected);
+    }
+
+    #[test]
+    fn t069_a_ping_has_type_time_url_id_and_best_height_only() {
+        let id = "12D3KooWExampleExampleExampleExampleExampleExampleBB";
+        let expected = r#"{"timestamp":"2025-11-27T00:00:10Z","type":"PING","base_url":"https://me.example/api/v1","peer_id":"12D3KooWExampleExampleExampleExampleExampleExampleBB","best_height":0}"#;
+        let time = timestamp(1_764_201_610_000);
+        assert_eq!(text(&Notification::ping("https://me.example/api/v1", id, &time)), expected);
+    }
+
+    #[test]
+    fn t068_times_keep_their_form_whatever_the_clock_says() {
+        for unix_ms in
+            [0, 1, 951_782_400_000, 1_764_201_601_999, 253_402_300_799_999, 253_402_300_800_000, u64::MAX]
+        {
+            let time = timestamp(unix_ms);
+            let form: Vec<u8> =
+                time.iter().map(|&byte| if byte.is_ascii_digit() { b'0' } else { byte }).collect();
+            assert_eq!(form, b"0000-00-00T00:00:00Z");
+        }
+        assert_eq!(&timestamp(u64::MAX), b"9999-12-31T23:59:59Z");
+        assert_eq!(&timestamp(1_795_248_316_912), b"2026-11-21T08:05:16Z");
+    }
+}

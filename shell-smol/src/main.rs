@@ -1,2 +1,2 @@
-//! Placeholder.
+//! The binary of the smol shell.
 fn main() {}

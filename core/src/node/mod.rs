@@ -47,6 +47,14 @@ state! {
     }
 }
 
+#[cfg(any(test, feature = "sim"))]
+impl NodeState {
+    /// The Teranode service, to prepare what another service would do to it.
+    pub fn teranode_mut(&mut self) -> &mut Service {
+        &mut self.teranode
+    }
+}
+
 state! {
     /// Which neighbours are known to fail.
     #[derive(Clone, Debug, Default)]

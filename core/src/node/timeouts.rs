@@ -54,7 +54,7 @@ impl Node {
             }
             Timer::NodeStatus => {
                 parts.timers.set(Timer::NodeStatus, now.mono.after(parts.env.config.status_interval));
-                parts.teranode.ask_status(&mut cx);
+                parts.teranode.tick_status(&mut cx);
             }
             Timer::FeedPing => {
                 parts.timers.set(Timer::FeedPing, now.mono.after(parts.env.config.ping_interval));

@@ -115,7 +115,9 @@ impl Service {
         with_block_message(env, &block, hash, |message| message.encode(&mut json));
         if self.publish(cx, env, TopicKind::Block, &json) {
             cx.tell(Notice::Announced { kind: TopicKind::Block, hash, height: Some(block.height) });
-            self.ask_status(cx);
+            if self.own.begin_after_block() {
+                self.ask_status(cx);
+            }
         }
     }
 

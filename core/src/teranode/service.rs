@@ -156,18 +156,22 @@ impl Service {
         connected_peers: usize,
         event: &feed::Event,
     ) {
+        let connected_peers = self.peers_shown(env, connected_peers);
         let (own, now) = (&self.own, cx.now);
         let status = || own.is_known().then(|| status_frame(own, now, env, connected_peers));
         self.subscribers.on_event(cx, event, status);
     }
 
-    /// Asks for the chain's state, unless a question is under way.
-    pub fn ask_status<S: Sink<input::Action>>(&mut self, cx: &mut Ctx<'_, S>) {
-        if self.own.asked {
-            return;
+    /// The own status is due: asks for the chain's state, unless a question is under way.
+    pub fn tick_status<S: Sink<input::Action>>(&mut self, cx: &mut Ctx<'_, S>) {
+        if self.own.begin_tick() {
+            self.ask_status(cx);
         }
+    }
+
+    pub(super) fn ask_status<S: Sink<input::Action>>(&mut self, cx: &mut Ctx<'_, S>) {
         if let Some(op) = cx.begin(Purpose::Status) {
-            self.own.asked = true;
+            self.own.set_asked();
             cx.push(Action::Query { op, query: chain::Query::Status });
         }
     }
@@ -180,6 +184,7 @@ impl Service {
         connected_peers: usize,
         result: Result<Answer, QueryError>,
     ) {
+        let connected_peers = self.peers_shown(env, connected_peers);
         let answer = match result {
             Ok(Answer::Status(status)) => Some(status),
             Ok(Answer::Header(_)) | Err(_) => None,
@@ -191,6 +196,14 @@ impl Service {
             let frame = status_frame(&self.own, cx.now, env, connected_peers);
             self.subscribers.show_status(cx, &frame);
         }
+        if self.own.take_again() {
+            self.ask_status(cx);
+        }
+    }
+
+    /// The reference counts whomever it ever heard.
+    fn peers_shown(&self, env: &Env<'_>, connected_peers: usize) -> usize {
+        if env.is_strict() { self.registry.len() } else { connected_peers }
     }
 
     /// A `PING` frame for every client of the feed (spec 4.3).
@@ -283,7 +296,9 @@ impl Service {
 
     /// A peer has its first connection.
     pub fn on_connected<S: Sink<input::Action>>(&mut self, cx: &mut Ctx<'_, S>, env: &Env<'_>, peer: PeerId) {
-        self.registry.connected(cx.now, peer);
+        if !env.is_strict() || self.registry.get(&peer).is_some() {
+            self.registry.connected(cx.now, peer);
+        }
         self.greet(cx, env, peer);
     }
 

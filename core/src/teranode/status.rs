@@ -29,14 +29,48 @@ state! {
         /// Whether the chain ever answered.
         is_known: bool,
         /// Whether a question is under way: a tick is skipped rather than queued.
-        pub(super) asked: bool,
+        asked: bool,
+        /// Whether a block was announced while it was: then it is asked once more.
+        ask_again: bool,
     }
 }
 
 impl OwnStatus {
     /// Nothing known yet.
     pub fn new(peer_id: String, started: Now) -> Self {
-        Self { peer_id, started, chain: Box::default(), fsm: None, is_known: false, asked: false }
+        Self {
+            peer_id,
+            started,
+            chain: Box::default(),
+            fsm: None,
+            is_known: false,
+            asked: false,
+            ask_again: false,
+        }
+    }
+
+    /// A tick: whether to ask now.
+    #[must_use]
+    pub fn begin_tick(&self) -> bool {
+        !self.asked
+    }
+
+    /// A block was announced: whether to ask now; if not, it is asked after the present answer.
+    #[must_use]
+    pub fn begin_after_block(&mut self) -> bool {
+        self.ask_again |= self.asked;
+        !self.asked
+    }
+
+    /// The question is under way.
+    pub fn set_asked(&mut self) {
+        self.asked = true;
+    }
+
+    /// Whether to ask once more, now that an answer came.
+    #[must_use]
+    pub fn take_again(&mut self) -> bool {
+        core::mem::take(&mut self.ask_again)
     }
 
     /// The chain answered, or did not (none).

@@ -53,10 +53,14 @@ impl<'a> Message<'a> {
     }
 
     fn push_unknown(&mut self, bytes: &'a [u8], at: usize, raw: &'a [u8]) {
+        // The default of `Cow` is an owned value.
+        if self.unknown.is_empty() {
+            self.unknown = Cow::Borrowed(raw);
+            return;
+        }
         // A run of unknown fields that ends where this one begins is borrowed as one.
         let joined = at.checked_sub(self.unknown.len()).and_then(|start| bytes.get(start..at + raw.len()));
         self.unknown = match (&mut self.unknown, joined) {
-            (Cow::Borrowed([]), _) => Cow::Borrowed(raw),
             (Cow::Borrowed(run), Some(joined)) if run.as_ptr() == joined.as_ptr() => Cow::Borrowed(joined),
             (Cow::Borrowed(run), _) => Cow::Owned([run, raw].concat()),
             (Cow::Owned(run), _) => {

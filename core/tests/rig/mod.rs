@@ -1,0 +1,358 @@
+//! One node, driven by hand: what is fed, and what came of it.
+#![allow(dead_code, reason = "each test file uses another part of it")]
+
+use bytes::Bytes;
+use peerage_core::conn::{self, ConnectionId, Direction};
+use peerage_core::gossipsub::{self, Acceptance, MessageId};
+use peerage_core::input::{Action, Input, OpResult};
+use peerage_core::op::OpId;
+use peerage_core::proto::network::Network;
+use peerage_core::proto::{BlockHeader, Hash256, PeerId, envelope};
+use peerage_core::teranode::chain::{self, Answer, Block, FsmState, Query, QueryError};
+use peerage_core::teranode::feed::{self, SubscriberId};
+use peerage_core::teranode::verdict::Cause;
+use peerage_core::teranode::{self, TopicKind};
+use peerage_core::time::{Instant, Now, UnixTime};
+use peerage_core::{Config, Core as _, Node};
+
+pub const WALL_MS: u64 = 1_764_201_600_000;
+
+pub fn peer(n: u8) -> PeerId {
+    PeerId::from_ed25519(&[n; 32])
+}
+
+/// The local peer of every rig.
+pub fn us() -> PeerId {
+    peer(200)
+}
+
+pub struct Rig {
+    pub node: Node,
+    pub now: Now,
+    next_message: u64,
+    /// Questions to the chain that were not answered yet.
+    pub queries: Vec<(OpId, Query)>,
+    pub chain: chain::Status,
+}
+
+/// What came of one input.
+#[derive(Debug, Default)]
+pub struct Done(pub Vec<Action>);
+
+impl Rig {
+    pub fn new(teranode: teranode::Config) -> Self {
+        Self::with(Config::new(us(), teranode))
+    }
+
+    /// A node that has not started.
+    pub fn with(config: Config) -> Self {
+        let now = Now { mono: Instant::ZERO, wall: UnixTime::from_millis(WALL_MS) };
+        let chain = chain::Status {
+            best: Some(tip(Network::Regtest, 100)),
+            fsm: Some(FsmState::Running),
+            tx_count: Some(42),
+            subtree_count: Some(3),
+            persisted_height: Some(100),
+        };
+        let node = Node::new(config, [7; 32], now).unwrap();
+        Self { node, now, next_message: 1, queries: Vec::new(), chain }
+    }
+
+    /// A node in the mended mode that has started and heard of its chain.
+    pub fn mended() -> Self {
+        Self::started(teranode::Config {
+            allow_private_urls: true,
+            ..teranode::Config::new(Network::Regtest)
+        })
+    }
+
+    /// The same in the strict mode.
+    pub fn strict() -> Self {
+        Self::started(teranode::Config::strict(Network::Regtest))
+    }
+
+    pub fn started(config: teranode::Config) -> Self {
+        let mut rig = Self::new(config);
+        rig.start();
+        rig
+    }
+
+    pub fn start(&mut self) -> Done {
+        let mut done = self.feed(Input::Start);
+        done.0.extend(self.answer_all().0);
+        done
+    }
+
+    pub fn feed(&mut self, input: Input) -> Done {
+        let mut out = Vec::new();
+        self.node.handle(self.now, input, &mut out);
+        self.node.check_invariants().unwrap();
+        for action in &out {
+            if let Action::Teranode(teranode::Action::Query { op, query }) = action {
+                self.queries.push((*op, query.clone()));
+            }
+        }
+        Done(out)
+    }
+
+    /// Answers every open question to the chain out of `self.chain`.
+    pub fn answer_all(&mut self) -> Done {
+        let mut done = Done::default();
+        while let Some((op, query)) = (!self.queries.is_empty()).then(|| self.queries.remove(0)) {
+            let answer = match query {
+                Query::Status => Ok(Answer::Status(Box::new(self.chain.clone()))),
+                Query::Header { hash } => match &self.chain.best {
+                    Some(best) if best.header.hash() == hash => Ok(Answer::Header(best.clone())),
+                    _ => Err(QueryError::NotFound),
+                },
+            };
+            done.0.extend(self.feed(Input::Op(op, OpResult::Queried(answer))).0);
+        }
+        done
+    }
+
+    pub fn advance_ms(&mut self, millis: u64) {
+        self.now = Now {
+            mono: self.now.mono.after(std::time::Duration::from_millis(millis)),
+            wall: UnixTime::from_millis(self.now.wall.as_millis() + millis),
+        };
+    }
+
+    /// Lets time pass up to `millis` later, feeding every timeout on the way and answering the chain's questions.
+    pub fn run_ms(&mut self, millis: u64) -> Done {
+        let end = self.now.mono.after(std::time::Duration::from_millis(millis));
+        let mut done = Done::default();
+        while let Some(deadline) = self.node.poll_timeout().filter(|deadline| deadline.at <= end) {
+            let step = deadline.at.saturating_since(self.now.mono);
+            self.now.mono = self.now.mono.max(deadline.at);
+            self.now.wall = self.now.wall.after(step);
+            done.0.extend(self.feed(Input::Timeout).0);
+            done.0.extend(self.answer_all().0);
+        }
+        let rest = end.saturating_since(self.now.mono);
+        self.now = Now { mono: end, wall: self.now.wall.after(rest) };
+        done
+    }
+
+    pub fn connect(&mut self, id: u64, who: PeerId) -> Done {
+        self.feed(Input::Conn(conn::Event::Established {
+            id: ConnectionId(id),
+            peer: who,
+            addr: format!("/ip4/127.0.0.1/tcp/{}", 4000 + id).parse().unwrap(),
+            direction: Direction::Outbound(None),
+        }))
+    }
+
+    pub fn join_feed(&mut self, id: u64) -> Done {
+        self.feed(Input::Teranode(teranode::Input::Feed(feed::Event::Joined { id: SubscriberId(id) })))
+    }
+
+    pub fn chain_says(&mut self, event: chain::Event) -> Done {
+        let mut done = self.feed(Input::Teranode(teranode::Input::Chain(event)));
+        done.0.extend(self.answer_all().0);
+        done
+    }
+
+    /// A message of `author`, delivered by itself, inside an envelope.
+    pub fn gossip(&mut self, author: PeerId, kind: TopicKind, inner: &str) -> Done {
+        let mut data = Vec::new();
+        envelope::wrap("name", inner.as_bytes(), &mut data);
+        self.gossip_raw(author, author, kind, data)
+    }
+
+    /// Any bytes on a topic.
+    pub fn gossip_raw(&mut self, author: PeerId, via: PeerId, kind: TopicKind, data: Vec<u8>) -> Done {
+        let topic = self.node.config().teranode.topic(kind);
+        self.gossip_on(author, via, topic, data)
+    }
+
+    pub fn gossip_on(&mut self, author: PeerId, via: PeerId, topic: gossipsub::Topic, data: Vec<u8>) -> Done {
+        let mut id = author.as_bytes().to_vec();
+        id.extend_from_slice(&self.next_message.to_be_bytes());
+        self.next_message += 1;
+        self.feed(Input::Gossipsub(gossipsub::Event::Delivered {
+            id: MessageId(id.into()),
+            topic,
+            propagation_source: via,
+            source: author,
+            data: data.into(),
+        }))
+    }
+
+    pub fn ended(&self, kind: TopicKind, cause: Cause) -> u64 {
+        self.node.view().counters().ended(kind, cause)
+    }
+
+    pub fn score(&self, who: PeerId) -> u32 {
+        self.node.view().teranode().bans().score(self.now, &who)
+    }
+
+    /// Bans `who` by two bad headers' worth of points and more.
+    pub fn ban(&mut self, who: PeerId) {
+        for n in 0..5 {
+            let claim = subtree(&peer(9).to_base58(), &hash_text(n));
+            self.gossip(who, TopicKind::Subtree, &claim);
+        }
+        assert!(self.node.view().teranode().bans().is_banned(self.now, &who));
+    }
+
+    pub fn set_reputation(&mut self, who: PeerId, reputation: f64) {
+        self.node.state_mut().teranode_mut().registry_mut().set_reputation(&who, reputation);
+    }
+}
+
+impl Done {
+    pub fn published(&self) -> Vec<(String, String)> {
+        let mut inner = Vec::new();
+        self.0
+            .iter()
+            .filter_map(|action| match action {
+                Action::Gossipsub(gossipsub::Action::Publish { topic, data, .. }) => {
+                    let unwrapped = envelope::unwrap(envelope::Mode::Required, data, &mut inner).unwrap();
+                    let name = topic.as_str().rsplit('-').next().unwrap().to_owned();
+                    Some((name, String::from_utf8(unwrapped.inner.to_vec()).unwrap()))
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
+    pub fn published_on(&self, name: &str) -> Vec<String> {
+        self.published().into_iter().filter(|(topic, _)| topic == name).map(|(_, json)| json).collect()
+    }
+
+    /// Topic, key and value of each record.
+    pub fn produced(&self) -> Vec<(&'static str, String, Bytes)> {
+        self.0
+            .iter()
+            .filter_map(|action| match action {
+                Action::Teranode(teranode::Action::Produce { topic, key, value, .. }) => {
+                    Some((topic.name(), String::from_utf8(key.to_vec()).unwrap(), value.clone()))
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
+    pub fn produce_ops(&self) -> Vec<OpId> {
+        self.0
+            .iter()
+            .filter_map(|action| match action {
+                Action::Teranode(teranode::Action::Produce { op, .. }) => Some(*op),
+                _ => None,
+            })
+            .collect()
+    }
+
+    pub fn frames(&self) -> Vec<(Option<SubscriberId>, String)> {
+        self.0
+            .iter()
+            .filter_map(|action| match action {
+                Action::Teranode(teranode::Action::Feed(feed::Action::Send { to, frame })) => {
+                    Some((*to, String::from_utf8(frame.to_vec()).unwrap()))
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
+    pub fn closed_clients(&self) -> Vec<(SubscriberId, u16)> {
+        self.0
+            .iter()
+            .filter_map(|action| match action {
+                Action::Teranode(teranode::Action::Feed(feed::Action::Close { id, code })) => {
+                    Some((*id, *code))
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// The one verdict that the router was told.
+    pub fn acceptance(&self) -> Acceptance {
+        let reports: Vec<Acceptance> = self
+            .0
+            .iter()
+            .filter_map(|action| match action {
+                Action::Gossipsub(gossipsub::Action::Report { acceptance, .. }) => Some(*acceptance),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(reports.len(), 1, "exactly one verdict for a message: {:?}", self.0);
+        reports[0]
+    }
+
+    pub fn direct(&self) -> Vec<(PeerId, String)> {
+        self.0
+            .iter()
+            .filter_map(|action| match action {
+                Action::Teranode(teranode::Action::SendDirect { to, data, .. }) => {
+                    Some((*to, String::from_utf8(data.to_vec()).unwrap()))
+                }
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+/// A regtest header on `previous`, mined.
+pub fn mined(previous: Hash256, salt: u8) -> BlockHeader {
+    let mut header =
+        BlockHeader::new(0x2000_0000, previous, Hash256([salt; 32]), 1_764_201_600, 0x207f_ffff, 0);
+    assert!(header.mine(1 << 20));
+    header
+}
+
+pub fn tip(network: Network, height: u32) -> Block {
+    let _ = network;
+    Block {
+        header: mined(Hash256::ZERO, 1),
+        height,
+        miner: "/test/".into(),
+        chain_work: vec![0; 32].into(),
+        invalid: false,
+    }
+}
+
+pub fn hash_text(n: u8) -> String {
+    format!("{n:02x}").repeat(32)
+}
+
+pub const URL: &str = "http://127.0.0.1:8090/api/v1";
+
+/// A block announcement with a header that proves it.
+pub fn block(author: &PeerId, height: u32, salt: u8) -> (String, String) {
+    let header = mined(Hash256::ZERO, salt);
+    let hash = header.hash().to_string();
+    let json = format!(
+        r#"{{"PeerID":"{author}","ClientName":"n","DataHubURL":"{URL}","Hash":"{hash}","Height":{height},"Header":"{}","Coinbase":""}}"#,
+        header.to_hex()
+    );
+    (json, hash)
+}
+
+/// A block announcement without a header.
+pub fn bare_block(author: &str, hash: &str, height: u32) -> String {
+    format!(
+        r#"{{"PeerID":"{author}","ClientName":"n","DataHubURL":"{URL}","Hash":"{hash}","Height":{height},"Header":"","Coinbase":""}}"#
+    )
+}
+
+pub fn subtree(author: &str, hash: &str) -> String {
+    subtree_at(author, hash, URL)
+}
+
+pub fn subtree_at(author: &str, hash: &str, url: &str) -> String {
+    format!(r#"{{"PeerID":"{author}","ClientName":"n","DataHubURL":"{url}","Hash":"{hash}"}}"#)
+}
+
+pub fn rejected(author: &str, tx_id: &str) -> String {
+    format!(r#"{{"PeerID":"{author}","ClientName":"","TxID":"{tx_id}","Reason":"no"}}"#)
+}
+
+pub fn status(author: &str, height: u32, extra: &str) -> String {
+    format!(
+        r#"{{"peer_id":"{author}","client_name":"n","type":"node_status","base_url":"{URL}","version":"v","commit_hash":"c","best_block_hash":"{}","best_height":{height},"fsm_state":"RUNNING","start_time":1,"uptime":2.5,"miner_name":"m","listen_mode":"full","chain_work":"00"{extra}}}"#,
+        hash_text(0xab)
+    )
+}
