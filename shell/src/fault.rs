@@ -84,7 +84,10 @@ mod tests {
         let mut error = ConfigError::new("p2p_port", "x", "not a number", "use a number");
         error.origin = "settings.conf:3".to_owned();
         let text = Fault::from(error.clone()).to_string();
-        assert_eq!(text, "peerage: setting `p2p_port` = `x` (settings.conf:3): not a number\n  remedy: use a number");
+        assert_eq!(
+            text,
+            "peerage: setting `p2p_port` = `x` (settings.conf:3): not a number\n  remedy: use a number"
+        );
         error.key = "p2p_private_key".to_owned();
         assert!(Fault::from(error).to_string().contains("`(secret)`"));
     }

@@ -24,7 +24,12 @@ pub(super) fn command(program: &'static str) -> Command {
             Command::new("replay")
                 .about("Runs a recording again and says which state it leads to")
                 .arg(Arg::new("file").value_name("FILE").required(true).value_parser(value_parser!(PathBuf)))
-                .arg(Arg::new("trace").long("trace").action(ArgAction::SetTrue).help("Prints every input and action")),
+                .arg(
+                    Arg::new("trace")
+                        .long("trace")
+                        .action(ArgAction::SetTrue)
+                        .help("Prints every input and action"),
+                ),
         )
 }
 
@@ -103,7 +108,10 @@ mod tests {
     #[test]
     fn options_may_stand_before_and_after_the_command() {
         let parsed = |line: &str| command("peerage").try_get_matches_from(line.split(' ')).unwrap();
-        assert_eq!(parsed("peerage --data-dir /x").get_one::<PathBuf>("data-dir"), Some(&PathBuf::from("/x")));
+        assert_eq!(
+            parsed("peerage --data-dir /x").get_one::<PathBuf>("data-dir"),
+            Some(&PathBuf::from("/x"))
+        );
         let run = parsed("peerage run --set a=b --set c= --data-dir /x");
         let set: Vec<_> = run.get_many::<(String, String)>("set").unwrap().cloned().collect();
         assert_eq!(set, [("a".to_owned(), "b".to_owned()), ("c".to_owned(), String::new())]);

@@ -29,13 +29,22 @@ impl Target {
     /// Reads address and key from the data directory.
     pub(super) fn find(data_dir: &Path, output: Format) -> Result<Self, Fault> {
         let remedy = "start one (`peerage run`), or name its --data-dir";
-        let nobody = |why: String| Fault::new(code::UNAVAILABLE, format!("no node runs on {}: {why}", data_dir.display()), remedy);
+        let nobody = |why: String| {
+            Fault::new(code::UNAVAILABLE, format!("no node runs on {}: {why}", data_dir.display()), remedy)
+        };
         let path = data_dir.join("admin.addr");
-        let text = fs::read_to_string(&path).map_err(|error| nobody(format!("{}: {error}", path.display())))?;
-        let mut addr: SocketAddr =
-            text.trim().parse().map_err(|_| nobody("its operator listener is off (admin_listen)".to_owned()))?;
+        let text =
+            fs::read_to_string(&path).map_err(|error| nobody(format!("{}: {error}", path.display())))?;
+        let mut addr: SocketAddr = text
+            .trim()
+            .parse()
+            .map_err(|_| nobody("its operator listener is off (admin_listen)".to_owned()))?;
         if addr.ip().is_unspecified() {
-            addr.set_ip(if addr.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
+            addr.set_ip(if addr.is_ipv4() {
+                [127, 0, 0, 1].into()
+            } else {
+                std::net::Ipv6Addr::LOCALHOST.into()
+            });
         }
         Ok(Self { addr, key: key::read_admin_key(&data_dir.join("admin.key"))?, output })
     }
@@ -53,7 +62,11 @@ impl Target {
     fn request<T>(&self, message: T) -> Result<Request<T>, Fault> {
         let mut request = Request::new(message);
         let key = self.key.reveal().parse().map_err(|_| {
-            Fault::new(code::DATA, "the admin key is not plain text", "remove admin.key; the node makes a new one at its next start")
+            Fault::new(
+                code::DATA,
+                "the admin key is not plain text",
+                "remove admin.key; the node makes a new one at its next start",
+            )
         })?;
         request.metadata_mut().insert(KEY, key);
         Ok(request)
@@ -90,7 +103,10 @@ pub(super) async fn announce(runtime: Shared, target: Target, request: AnnounceR
     for announced in reply.into_inner().announced {
         match target.output {
             Format::Text => println!("{} {}", announced.hash, announced.height),
-            Format::Json => println!("{}", json!({"event": "announced", "hash": announced.hash, "height": announced.height})),
+            Format::Json => println!(
+                "{}",
+                json!({"event": "announced", "hash": announced.hash, "height": announced.height})
+            ),
         }
     }
     Ok(())
@@ -106,7 +122,13 @@ pub(super) async fn shutdown(runtime: Shared, target: Target) -> Result<(), Faul
 /// Says what the node is and does.
 pub(super) async fn status(runtime: Shared, target: Target, json: bool) -> Result<(), Fault> {
     let request = target.request(StatusRequest {})?;
-    let reply = target.connect(&runtime).await?.status(request).await.map_err(|status| refused(&status))?.into_inner();
+    let reply = target
+        .connect(&runtime)
+        .await?
+        .status(request)
+        .await
+        .map_err(|status| refused(&status))?
+        .into_inner();
     if json {
         println!("{}", as_json(&reply));
     } else {
@@ -175,7 +197,10 @@ fn as_text(reply: &StatusReply) -> String {
         reply.peers.len(),
     );
     for peer in &reply.peers {
-        text.push_str(&format!("  {} {} {} height {} {}\n", peer.direction, peer.peer_id, peer.address, peer.height, peer.client_name));
+        text.push_str(&format!(
+            "  {} {} {} height {} {}\n",
+            peer.direction, peer.peer_id, peer.address, peer.height, peer.client_name
+        ));
     }
     for item in reply.health.iter().filter(|item| !item.healthy) {
         text.push_str(&format!("failing    {}: {}\n", item.name, item.detail));

@@ -51,7 +51,9 @@ fn fault(path: &std::path::Path, error: &ReplayError) -> Fault {
     let remedy = match error {
         ReplayError::OtherCore { .. } => "use the program that recorded it",
         ReplayError::Unreadable(_) | ReplayError::Config(_) => "use a recording made by --record",
-        ReplayError::Diverged { .. } => "this is a bug, of the core or of the machine: please report it with the recording",
+        ReplayError::Diverged { .. } => {
+            "this is a bug, of the core or of the machine: please report it with the recording"
+        }
     };
     Fault::new(code::DATA, format!("{}: {error}", path.display()), remedy)
 }

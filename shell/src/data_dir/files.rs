@@ -62,7 +62,9 @@ pub fn set_aside(path: &Path) -> io::Result<PathBuf> {
 /// The fault when something cannot be created or written.
 pub fn cannot_create(path: &Path, error: &io::Error) -> Fault {
     let remedy = match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room on the disk, or use another --data-dir",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "make room on the disk, or use another --data-dir"
+        }
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
             "make the folder writable for this user, or use another --data-dir"
         }
@@ -78,7 +80,11 @@ pub fn cannot_read(path: &Path, error: &io::Error) -> Fault {
         ErrorKind::PermissionDenied => code::PERMISSION,
         _ => code::DATA,
     };
-    Fault::new(code, format!("{} cannot be read: {error}", path.display()), "check that it exists and is readable for this user")
+    Fault::new(
+        code,
+        format!("{} cannot be read: {error}", path.display()),
+        "check that it exists and is readable for this user",
+    )
 }
 
 #[cfg(test)]

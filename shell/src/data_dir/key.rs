@@ -112,7 +112,8 @@ fn private_mode(path: &Path) -> Result<(), Fault> {
 pub fn admin_key(path: &Path) -> Result<Secret, Fault> {
     if !path.exists() {
         let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes).map_err(|error| Fault::new(code::SYSTEM, format!("no randomness: {error}"), ""))?;
+        getrandom::fill(&mut bytes)
+            .map_err(|error| Fault::new(code::SYSTEM, format!("no randomness: {error}"), ""))?;
         let text = hex::encode(&bytes);
         files::replace(path, text.as_bytes(), 0o600).map_err(|error| files::cannot_create(path, &error))?;
     }
@@ -127,7 +128,11 @@ pub fn read_admin_key(path: &Path) -> Result<Secret, Fault> {
     let text = fs::read_to_string(path).map_err(|error| files::cannot_read(path, &error))?;
     private_mode(path)?;
     match text.trim() {
-        "" => Err(Fault::new(code::DATA, format!("key file {}: it is empty", path.display()), "remove it; the node makes a new one at its next start")),
+        "" => Err(Fault::new(
+            code::DATA,
+            format!("key file {}: it is empty", path.display()),
+            "remove it; the node makes a new one at its next start",
+        )),
         text => Ok(Secret::new(text.to_owned())),
     }
 }
@@ -169,7 +174,10 @@ mod tests {
         assert_eq!(id(&long).unwrap().to_base58(), "12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5");
         let flipped = if long.ends_with('0') { '1' } else { '0' };
         let differing = format!("{}{flipped}", &long[..191]);
-        assert_eq!(parse(&differing).unwrap_err(), "failed to unmarshal key: the repeated public key differs");
+        assert_eq!(
+            parse(&differing).unwrap_err(),
+            "failed to unmarshal key: the repeated public key differs"
+        );
         assert!(parse(&long[..64]).unwrap_err().starts_with("failed to unmarshal key"));
         assert!(parse("xyz").unwrap_err().starts_with("failed to decode key"));
     }
@@ -178,7 +186,8 @@ mod tests {
     fn white_space_around_the_key_is_trimmed() {
         let scratch = Scratch::new();
         let path = scratch.0.join("p2p.key");
-        files::replace(&path, format!("  {}\n", to_text(&from_seed([1; 32]).unwrap())).as_bytes(), 0o600).unwrap();
+        files::replace(&path, format!("  {}\n", to_text(&from_seed([1; 32]).unwrap())).as_bytes(), 0o600)
+            .unwrap();
         assert!(identity(&none(), &path).is_ok());
     }
 

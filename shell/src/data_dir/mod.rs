@@ -40,7 +40,11 @@ pub fn default_path(variable: impl Fn(&str) -> Option<String>) -> Result<PathBuf
         .or_else(|| set("HOME").map(|home| home.join(".local/share")))
         .map(|base| base.join("peerage"))
         .ok_or_else(|| {
-            Fault::new(code::CANNOT_CREATE, "no data directory: neither XDG_DATA_HOME nor HOME is set", "name one with --data-dir")
+            Fault::new(
+                code::CANNOT_CREATE,
+                "no data directory: neither XDG_DATA_HOME nor HOME is set",
+                "name one with --data-dir",
+            )
         })
 }
 
@@ -72,12 +76,16 @@ fn check_version(path: &Path) -> Result<(), Fault> {
         Ok(text) if text == VERSION => Ok(()),
         Ok(text) => Err(Fault::new(
             code::DATA,
-            format!("{}: the data directory has version `{}`, and this program knows `{}`", path.display(), text.trim(), VERSION.trim()),
+            format!(
+                "{}: the data directory has version `{}`, and this program knows `{}`",
+                path.display(),
+                text.trim(),
+                VERSION.trim()
+            ),
             "use the program that made it, or another --data-dir",
         )),
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            files::replace(path, VERSION.as_bytes(), 0o644).map_err(|error| files::cannot_create(path, &error))
-        }
+        Err(error) if error.kind() == ErrorKind::NotFound => files::replace(path, VERSION.as_bytes(), 0o644)
+            .map_err(|error| files::cannot_create(path, &error)),
         Err(error) => Err(files::cannot_read(path, &error)),
     }
 }
@@ -93,7 +101,8 @@ pub(crate) mod tests {
         pub(crate) fn new() -> Self {
             let mut bytes = [0; 8];
             getrandom::fill(&mut bytes).unwrap();
-            let path = std::env::temp_dir().join(format!("peerage-test-{}", peerage_proto::hex::encode(&bytes)));
+            let path =
+                std::env::temp_dir().join(format!("peerage-test-{}", peerage_proto::hex::encode(&bytes)));
             fs::create_dir_all(&path).unwrap();
             Self(path)
         }

@@ -141,7 +141,9 @@ mod tests {
         for host in ["127.0.0.1:9907", "localhost:9907", "localhost", "[::1]:9907", "::1", "10.0.0.1"] {
             assert!(is_address(host), "{host}");
         }
-        for host in ["evil.example:9907", "evil.example", "localhost.evil.example", "", "127.0.0.1.evil.example:80"] {
+        for host in
+            ["evil.example:9907", "evil.example", "localhost.evil.example", "", "127.0.0.1.evil.example:80"]
+        {
             assert!(!is_address(host), "{host}");
         }
     }
@@ -156,6 +158,8 @@ mod tests {
             origin_fits(&headers, "127.0.0.1:9907")
         };
         assert!(fits(None) && fits(Some("http://127.0.0.1:9907")));
-        assert!(!fits(Some("http://evil.example")) && !fits(Some("null")) && !fits(Some("http://127.0.0.1:1")));
+        assert!(
+            !fits(Some("http://evil.example")) && !fits(Some("null")) && !fits(Some("http://127.0.0.1:1"))
+        );
     }
 }

@@ -1,6 +1,13 @@
 //! `peerage.v1.Control`: what the operator may ask of a running node (design, decision 14).
 
-#[allow(missing_docs, unreachable_pub, unused_qualifications, elided_lifetimes_in_paths, clippy::all, clippy::pedantic)]
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    unused_qualifications,
+    elided_lifetimes_in_paths,
+    clippy::all,
+    clippy::pedantic
+)]
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/peerage.v1.rs"));
 }

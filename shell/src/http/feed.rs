@@ -35,7 +35,13 @@ pub struct FeedLimits {
 
 impl Default for FeedLimits {
     fn default() -> Self {
-        Self { clients_max: 1000, per_source_max: Some(50), trusted: Vec::new(), origins: Vec::new(), frames_max: 100 }
+        Self {
+            clients_max: 1000,
+            per_source_max: Some(50),
+            trusted: Vec::new(),
+            origins: Vec::new(),
+            frames_max: 100,
+        }
     }
 }
 
@@ -45,7 +51,8 @@ impl FeedLimits {
     }
 
     fn allows(&self, origin: &HeaderValue) -> bool {
-        self.any_origin() || self.origins.iter().any(|allowed| origin.as_bytes().eq_ignore_ascii_case(allowed.as_bytes()))
+        self.any_origin()
+            || self.origins.iter().any(|allowed| origin.as_bytes().eq_ignore_ascii_case(allowed.as_bytes()))
     }
 }
 
@@ -84,6 +91,7 @@ impl Feed {
             .timer(Timers)
             .header_read_timeout(HEADER_TIMEOUT)
             .max_buf_size(8192)
+            .title_case_headers(true)
             .serve_connection(Io(socket), service)
             .with_upgrades();
         // A client that breaks off is no event.
@@ -97,10 +105,13 @@ impl Feed {
         let mut answer = match (request.method(), known) {
             (&Method::OPTIONS, _) => self.preflight(known, origin.is_some()),
             (_, false) => json(StatusCode::NOT_FOUND, "{\"message\":\"Not Found\"}\n"),
-            (&Method::GET, true) if path == "/health" => plain("text/plain; charset=UTF-8", StatusCode::OK, "OK"),
+            (&Method::GET, true) if path == "/health" => {
+                plain("text/plain; charset=UTF-8", StatusCode::OK, "OK")
+            }
             (&Method::GET, true) => self.upgrade(request, origin.as_ref(), from),
             (_, true) => {
-                let mut answer = json(StatusCode::METHOD_NOT_ALLOWED, "{\"message\":\"Method Not Allowed\"}\n");
+                let mut answer =
+                    json(StatusCode::METHOD_NOT_ALLOWED, "{\"message\":\"Method Not Allowed\"}\n");
                 answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("OPTIONS, GET"));
                 answer
             }
@@ -143,7 +154,11 @@ impl Feed {
             return plain("text/plain; charset=utf-8", StatusCode::FORBIDDEN, "Forbidden\n");
         }
         let Some(member) = self.hub.join(from) else {
-            return plain("text/plain; charset=utf-8", StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable\n");
+            return plain(
+                "text/plain; charset=utf-8",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Service Unavailable\n",
+            );
         };
         let accept = derive_accept_key(key.as_bytes());
         let upgrade = hyper::upgrade::on(&mut request);
@@ -169,9 +184,11 @@ impl Feed {
 /// The key of a request that asks for a WebSocket rightly.
 fn websocket_key(headers: &HeaderMap) -> Option<HeaderValue> {
     let token = |name: HeaderName, wanted: &str| {
-        headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).any(|value| {
-            value.split(',').any(|part| part.trim().eq_ignore_ascii_case(wanted))
-        })
+        headers
+            .get_all(name)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .any(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(wanted)))
     };
     let wanted = token(header::CONNECTION, "upgrade")
         && token(header::UPGRADE, "websocket")

@@ -17,7 +17,11 @@ pub struct Io<T>(pub T);
 const CHUNK: usize = 2048;
 
 impl<T: AsyncRead + Unpin> Read for Io<T> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
         let mut chunk = [0; CHUNK];
         let wanted = buf.remaining().min(CHUNK);
         let read = ready!(Pin::new(&mut self.0).poll_read(cx, &mut chunk[..wanted]))?;

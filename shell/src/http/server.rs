@@ -18,7 +18,12 @@ pub type Handler = Box<dyn Fn(Socket, SocketAddr) -> BoxFuture<'static, ()> + Se
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts for ever. Over `connections_max` at once, further ones are dropped.
-pub async fn accept(runtime: Shared, mut listener: Box<dyn Listener>, connections_max: usize, handler: Handler) {
+pub async fn accept(
+    runtime: Shared,
+    mut listener: Box<dyn Listener>,
+    connections_max: usize,
+    handler: Handler,
+) {
     let open = Arc::new(AtomicUsize::new(0));
     loop {
         match listener.accept().await {

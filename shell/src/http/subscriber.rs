@@ -78,7 +78,11 @@ async fn talk(ws: &mut WebSocketStream<impl Duplex>, member: &Membership) -> Opt
             Event::Heard(Some(Err(Error::Capacity(_)))) => return Some(1009),
             Event::Heard(Some(Err(_))) => return None,
             Event::Heard(Some(Ok(
-                Message::Text(_) | Message::Binary(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_),
+                Message::Text(_)
+                | Message::Binary(_)
+                | Message::Ping(_)
+                | Message::Pong(_)
+                | Message::Frame(_),
             ))) => {
                 if !heard.one_more() {
                     return Some(1008);

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use futures::channel::mpsc;
 use futures::FutureExt as _;
+use futures::channel::mpsc;
 use peerage_core::{Node, Pump};
 use serde_json::json;
 
@@ -63,7 +63,8 @@ pub async fn run(runtime: Shared, options: Options) -> Result<(), Fault> {
         .ok_or_else(|| Fault::new(code::DATA, "the key gives an id of unknown kind", "use an Ed25519 key"))?;
     let config = settings.core(local)?;
     let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|error| Fault::new(code::SYSTEM, format!("no randomness: {error}"), ""))?;
+    getrandom::fill(&mut seed)
+        .map_err(|error| Fault::new(code::SYSTEM, format!("no randomness: {error}"), ""))?;
     let clock = Clock::default();
     let start = clock.now();
     let actions_max = config.limits.actions_per_input_max();
@@ -85,7 +86,8 @@ pub async fn run(runtime: Shared, options: Options) -> Result<(), Fault> {
         admin: admin.map(|addr| addr.to_string()).unwrap_or_default(),
     };
     let admin_file = data_dir.file("admin.addr");
-    files::replace(&admin_file, identity.admin.as_bytes(), 0o644).map_err(|error| files::cannot_create(&admin_file, &error))?;
+    files::replace(&admin_file, identity.admin.as_bytes(), 0o644)
+        .map_err(|error| files::cannot_create(&admin_file, &error))?;
     let mut report = Report::new(output);
     advise(&mut report, feed, admin);
     let mut event_loop = EventLoop {
@@ -97,7 +99,9 @@ pub async fn run(runtime: Shared, options: Options) -> Result<(), Fault> {
         store: FileStore::new(runtime.clone(), folder),
         hub,
         calls: calls_receiver,
-        signals: runtime.signals().map_err(|error| Fault::new(code::SYSTEM, format!("signals: {error}"), ""))?,
+        signals: runtime
+            .signals()
+            .map_err(|error| Fault::new(code::SYSTEM, format!("signals: {error}"), ""))?,
         report,
         recording,
         identity,
@@ -124,7 +128,8 @@ fn libp2p(
     key: &libp2p::identity::Keypair,
     floods: Arc<AtomicU64>,
 ) -> Result<P2p, Fault> {
-    let raw = runtime.transport().map_err(|error| Fault::new(code::SYSTEM, format!("TCP and DNS: {error}"), ""))?;
+    let raw =
+        runtime.transport().map_err(|error| Fault::new(code::SYSTEM, format!("TCP and DNS: {error}"), ""))?;
     P2p::new(Start {
         raw,
         executor: Box::new(Spawn(runtime.clone())),
@@ -136,13 +141,21 @@ fn libp2p(
             agent_version: format!("peerage/{}", env!("CARGO_PKG_VERSION")),
         },
         announce: settings.announce.clone(),
-        budget: Budget { bytes_per_second_max: settings.bytes_per_second_max, patience: FLOOD_PATIENCE, floods },
+        budget: Budget {
+            bytes_per_second_max: settings.bytes_per_second_max,
+            patience: FLOOD_PATIENCE,
+            floods,
+        },
         dial_private: settings.conn.allow_private,
     })
     .map_err(|problem| Fault::new(code::CONFIG, format!("failed to create p2p client: {problem}"), ""))
 }
 
-fn bind(runtime: &Shared, key: &str, addr: SocketAddr) -> Result<(Box<dyn runtime::Listener>, SocketAddr), Fault> {
+fn bind(
+    runtime: &Shared,
+    key: &str,
+    addr: SocketAddr,
+) -> Result<(Box<dyn runtime::Listener>, SocketAddr), Fault> {
     runtime::bind(&**runtime, addr).map_err(|error| {
         Fault::new(
             code::SYSTEM,
@@ -164,7 +177,12 @@ fn listen_feed(runtime: &Shared, settings: &Settings, hub: &Hub) -> Result<Optio
     Ok(Some(addr))
 }
 
-fn listen_admin(runtime: &Shared, settings: &Settings, calls: Calls, key: Secret) -> Result<Option<SocketAddr>, Fault> {
+fn listen_admin(
+    runtime: &Shared,
+    settings: &Settings,
+    calls: Calls,
+    key: Secret,
+) -> Result<Option<SocketAddr>, Fault> {
     let Some(addr) = settings.admin else { return Ok(None) };
     let (listener, addr) = bind(runtime, "admin_listen", addr)?;
     let admin = Admin::new(runtime.clone(), calls, key);
@@ -175,7 +193,9 @@ fn listen_admin(runtime: &Shared, settings: &Settings, calls: Calls, key: Secret
 
 fn advise(report: &mut Report, feed: Option<SocketAddr>, admin: Option<SocketAddr>) {
     if feed.is_none() {
-        report.event(&json!({"event": "feed_off", "problem": "p2p_httpListenAddress is empty: no feed, no /health"}));
+        report.event(
+            &json!({"event": "feed_off", "problem": "p2p_httpListenAddress is empty: no feed, no /health"}),
+        );
     }
     if admin.is_some_and(|addr| !addr.ip().is_loopback()) {
         report.event(&json!({"event": "bound_to_all", "problem": "admin_listen is not a loopback address: others can reach it"}));

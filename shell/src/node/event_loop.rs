@@ -13,7 +13,7 @@ use futures_timer::Delay;
 use peerage_core::explain::Notice;
 use peerage_core::input::{Action, Document, Input, Neighbour};
 use peerage_core::teranode::{Action as TeranodeAction, Input as TeranodeInput};
-use peerage_core::{Core as _, Node, Pump};
+use peerage_core::{Node, Pump};
 use peerage_proto::Hash256;
 use peerage_proto::control::{AnnounceKind, AnnounceReply, AnnounceRequest, Announced};
 use serde_json::json;
@@ -143,7 +143,10 @@ impl EventLoop {
             let source = (self.turn + offset) % SOURCES;
             let happening = match source {
                 0 => self.poll_call(cx),
-                1 => self.hub.poll_event(cx).map(|event| Happening::Input(Input::Teranode(TeranodeInput::Feed(event)))),
+                1 => self
+                    .hub
+                    .poll_event(cx)
+                    .map(|event| Happening::Input(Input::Teranode(TeranodeInput::Feed(event)))),
                 2 => self.chain.poll_next(cx, demand.chain).map(Happening::Input),
                 _ => self.p2p.poll_next(cx).map(Happening::Input),
             };
@@ -214,12 +217,15 @@ impl EventLoop {
             self.health.push((*neighbour, detail.clone()));
         }
         let mut notices = Vec::new();
-        let Self { pump, p2p, chain, broker, store, hub, .. } = self;
+        let Self { pump, p2p, chain, broker, store, hub, report, .. } = self;
         pump.feed(now, input, |action| match action {
             Action::Conn(action) => p2p.start_conn(action),
             Action::Gossipsub(action) => p2p.start_gossip(action),
             Action::Teranode(TeranodeAction::Query { op, query }) => chain.start(op, query),
-            Action::Teranode(TeranodeAction::Produce { op, topic, key, value }) => broker.start(op, topic, key, value),
+            Action::Teranode(TeranodeAction::Produce { op, topic, key, value }) => {
+                report.produced(topic, &value);
+                broker.start(op, topic, key, value);
+            }
             Action::Teranode(TeranodeAction::Feed(action)) => hub.start(action),
             Action::Teranode(TeranodeAction::SendDirect { op, to: _, data: _ }) => p2p.refuse_direct(op),
             Action::Store { op, document, content } => store.start(op, document, content),
@@ -229,7 +235,11 @@ impl EventLoop {
     }
 
     fn tell(&mut self, notice: &Notice) {
-        self.report.notice(notice);
+        // The first line of a report is what the node is; until then its addresses are gathered.
+        let early = matches!(notice, Notice::Listening { .. }) && self.waiting_to_listen != usize::MAX;
+        if !early {
+            self.report.notice(notice);
+        }
         if let Notice::Unreadable { .. } = notice {
             self.set_aside(Document::AddressCache);
         }
@@ -245,7 +255,8 @@ impl EventLoop {
     /// Says once that the node is up, and what it is.
     pub(super) fn ready(&mut self) {
         let identity = &self.identity;
-        let listening: Vec<String> = self.pump.core().view().conns().listening().iter().map(ToString::to_string).collect();
+        let listening: Vec<String> =
+            self.pump.core().view().conns().listening().iter().map(ToString::to_string).collect();
         self.report.event(&json!({
             "event": "ready",
             "version": env!("CARGO_PKG_VERSION"),
@@ -262,14 +273,19 @@ impl EventLoop {
     fn set_aside(&mut self, document: Document) {
         let path = self.store.path(document);
         let event = match files::set_aside(&path) {
-            Ok(name) => json!({"event": "set_aside", "what": path.display().to_string(), "as": name.display().to_string()}),
-            Err(error) => json!({"event": "set_aside", "what": path.display().to_string(), "failed": error.to_string()}),
+            Ok(name) => {
+                json!({"event": "set_aside", "what": path.display().to_string(), "as": name.display().to_string()})
+            }
+            Err(error) => {
+                json!({"event": "set_aside", "what": path.display().to_string(), "failed": error.to_string()})
+            }
         };
         self.report.event(&event);
     }
 
     fn recording_ended(&mut self, fault: &Fault) {
-        self.report.event(&json!({"event": "recording_ended", "problem": fault.problem, "remedy": fault.remedy}));
+        self.report
+            .event(&json!({"event": "recording_ended", "problem": fault.problem, "remedy": fault.remedy}));
     }
 
     fn stop(&mut self, cause: &str) {
@@ -291,7 +307,13 @@ impl EventLoop {
             Call::Status(reply) => {
                 let core = self.pump.core();
                 let now = self.clock.now();
-                let _ = reply.send(status::reply(&self.identity, &core.view(), core.state_hash(), now, &self.health));
+                let _ = reply.send(status::reply(
+                    &self.identity,
+                    &core.view(),
+                    core.state_hash(),
+                    now,
+                    &self.health,
+                ));
             }
             Call::Metrics(reply) => {
                 let shell = ShellCounters {
@@ -316,15 +338,22 @@ impl EventLoop {
             return Err(Status::unavailable("the node stops"));
         }
         if request.base_url.is_some() {
-            return Err(Status::unimplemented("another base URL than the node's own (asset_httpPublicAddress)"));
+            return Err(Status::unimplemented(
+                "another base URL than the node's own (asset_httpPublicAddress)",
+            ));
         }
         let hash = match &request.hash {
-            Some(text) => Some(Hash256::from_display(text).map_err(|_| Status::invalid_argument("hash: want 64 hex characters"))?),
+            Some(text) => Some(
+                Hash256::from_display(text)
+                    .map_err(|_| Status::invalid_argument("hash: want 64 hex characters"))?,
+            ),
             None => None,
         };
         let count = request.count.max(1);
         if count > ANNOUNCE_MAX || hash.is_some() && count > 1 {
-            return Err(Status::invalid_argument(format!("count: at most {ANNOUNCE_MAX}, and 1 with a hash")));
+            return Err(Status::invalid_argument(format!(
+                "count: at most {ANNOUNCE_MAX}, and 1 with a hash"
+            )));
         }
         let now = header_time(self.clock.now());
         let one = |chain: &mut dyn Chain| match (AnnounceKind::try_from(request.kind), hash) {
@@ -335,8 +364,10 @@ impl EventLoop {
         };
         let made: Result<Vec<_>, String> = (0..count).map(|_| one(&mut *self.chain)).collect();
         let announced = made.map_err(Status::failed_precondition)?;
-        let announced =
-            announced.into_iter().map(|(hash, height)| Announced { hash: hash.to_string(), height }).collect();
+        let announced = announced
+            .into_iter()
+            .map(|(hash, height)| Announced { hash: hash.to_string(), height })
+            .collect();
         Ok(AnnounceReply { announced })
     }
 }
@@ -390,4 +421,3 @@ async fn yield_now() {
     })
     .await;
 }
-

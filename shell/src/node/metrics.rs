@@ -50,7 +50,11 @@ pub fn page(view: &View<'_>, shell: &ShellCounters) -> String {
     page.gauge("peerage_feed_clients", "Clients of the feed", shell.feed_clients);
     let refused = view.counters().feed_refused.saturating_add(shell.feed_refused);
     page.counter("peerage_feed_refused_total", "Clients of the feed refused for lack of room", refused);
-    page.counter("peerage_gossip_unheard_total", "Messages ignored because the core could take no more", shell.gossip_ignored);
+    page.counter(
+        "peerage_gossip_unheard_total",
+        "Messages ignored because the core could take no more",
+        shell.gossip_ignored,
+    );
     page.counter("peerage_floods_total", "Connections closed for more bytes than their budget", shell.floods);
     page.counter("peerage_report_lost_total", "Lines of the report that nobody read", shell.report_lost);
     page.0
@@ -65,18 +69,34 @@ fn gossip(page: &mut Page, view: &View<'_>) {
         for cause in Cause::ALL {
             let count = counters.ended(kind, cause);
             if count > 0 || cause == Cause::Handled {
-                page.labelled("peerage_gossip_ended_total", &[("topic", kind.name()), ("cause", cause.name())], count);
+                page.labelled(
+                    "peerage_gossip_ended_total",
+                    &[("topic", kind.name()), ("cause", cause.name())],
+                    count,
+                );
             }
         }
     }
-    page.counter("peerage_gossip_unknown_topic_total", "Messages on topics that nobody here handles", counters.gossip_unknown_topic);
+    page.counter(
+        "peerage_gossip_unknown_topic_total",
+        "Messages on topics that nobody here handles",
+        counters.gossip_unknown_topic,
+    );
     page.counter("peerage_publications_total", "Publications begun", counters.published);
     page.counter("peerage_publications_sent_total", "Of them: sent to a neighbour", counters.publish_sent);
-    page.counter("peerage_publications_without_peers_total", "Of them: nobody to send to", counters.publish_no_peers);
+    page.counter(
+        "peerage_publications_without_peers_total",
+        "Of them: nobody to send to",
+        counters.publish_no_peers,
+    );
     page.counter("peerage_publications_failed_total", "Of them: failed", counters.publish_failed);
     page.counter("teranode_p2p_publish_blocked_total", "Announcements kept back", counters.publish_blocked);
     let suppressed = counters.rejected_tx_suppressed;
-    page.counter("teranode_p2p_rejected_tx_publish_suppressed_total", "Rejected transactions not announced", suppressed);
+    page.counter(
+        "teranode_p2p_rejected_tx_publish_suppressed_total",
+        "Rejected transactions not announced",
+        suppressed,
+    );
 }
 
 fn connections(page: &mut Page, view: &View<'_>) {
@@ -104,21 +124,38 @@ fn services(page: &mut Page, view: &View<'_>) {
     page.counter("peerage_core_inputs_total", "Inputs of the core", counters.inputs);
     page.counter("peerage_core_actions_total", "Actions of the core", counters.actions);
     page.gauge("peerage_operations_pending", "Operations pending", view.ops().len());
-    page.counter("peerage_operations_refused_total", "Operations not begun for lack of room", counters.ops_refused);
+    page.counter(
+        "peerage_operations_refused_total",
+        "Operations not begun for lack of room",
+        counters.ops_refused,
+    );
     page.counter("peerage_kafka_records_total", "Records handed to the broker", counters.produced);
     page.counter("peerage_kafka_records_acknowledged_total", "Of them: acknowledged", counters.produce_acked);
     page.counter("peerage_kafka_records_failed_total", "Of them: failed", counters.produce_failed);
-    page.head("teranode_p2p_gossip_kafka_publish_dropped_total", "counter", "Announcements dropped before the broker");
+    page.head(
+        "teranode_p2p_gossip_kafka_publish_dropped_total",
+        "counter",
+        "Announcements dropped before the broker",
+    );
     for kind in [TopicKind::Block, TopicKind::Subtree] {
         let dropped = counters.ended(kind, Cause::QueueFull);
         page.labelled("teranode_p2p_gossip_kafka_publish_dropped_total", &[("topic", kind.name())], dropped);
     }
-    let inflight = counters.produced.saturating_sub(counters.produce_acked.saturating_add(counters.produce_failed));
+    let inflight =
+        counters.produced.saturating_sub(counters.produce_acked.saturating_add(counters.produce_failed));
     page.gauge("peerage_kafka_queue_records", "Records that wait for the broker", inflight);
     page.counter("peerage_feed_frames_total", "Frames made for the feed", counters.feed_frames);
-    page.counter("teranode_p2p_websocket_clients_evicted_total", "Clients closed because they did not read", counters.feed_evicted);
+    page.counter(
+        "teranode_p2p_websocket_clients_evicted_total",
+        "Clients closed because they did not read",
+        counters.feed_evicted,
+    );
     page.counter("peerage_store_failures_total", "Documents that could not be stored", counters.store_failed);
-    page.counter("peerage_chain_malformed_total", "Broken notifications of the chain", counters.chain_malformed);
+    page.counter(
+        "peerage_chain_malformed_total",
+        "Broken notifications of the chain",
+        counters.chain_malformed,
+    );
     page.head("peerage_neighbour_up", "gauge", "Whether a service works, as far as is known");
     for neighbour in Neighbour::ALL {
         let up = u8::from(view.health().is_up(neighbour));

@@ -90,7 +90,12 @@ impl Recording {
     ///
     /// # Errors
     /// When the file cannot be written: the recording has ended with its last whole record.
-    pub fn input(&mut self, now: Now, input: &Input, state_hash: impl FnOnce() -> [u8; 32]) -> Result<(), Fault> {
+    pub fn input(
+        &mut self,
+        now: Now,
+        input: &Input,
+        state_hash: impl FnOnce() -> [u8; 32],
+    ) -> Result<(), Fault> {
         let bytes = self.recorder.input(now, input, state_hash);
         let mut sink = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
         sink.gathered.extend_from_slice(bytes);

@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 use peerage_core::conn::{CloseReason, DialError, DisconnectReason, Source};
 use peerage_core::explain::Notice;
 use peerage_core::gossipsub::Acceptance;
+use peerage_core::teranode::ProduceTopic;
+use peerage_proto::kafka::KafkaBlockTopicMessage;
+use prost::Message as _;
 use serde_json::{Value, json};
 
 /// How facts are written.
@@ -43,7 +46,11 @@ impl Report {
     /// Begins to write.
     pub fn new(format: Format) -> Self {
         let (lines, receiver) = sync_channel(LINES_MAX);
-        let writer = std::thread::Builder::new().name("report".to_owned()).stack_size(64 * 1024).spawn(move || write(&receiver)).ok();
+        let writer = std::thread::Builder::new()
+            .name("report".to_owned())
+            .stack_size(64 * 1024)
+            .spawn(move || write(&receiver))
+            .ok();
         Self { format, lines: Some(lines), writer, kinds: BTreeMap::new(), lost: 0 }
     }
 
@@ -56,6 +63,23 @@ impl Report {
     pub fn notice(&mut self, notice: &Notice) {
         let event = event(notice);
         self.event(&event);
+    }
+
+    /// Tells that a record goes to the broker.
+    pub fn produced(&mut self, topic: ProduceTopic, value: &[u8]) {
+        // Both records have the same members under the same numbers.
+        let Ok(record) = KafkaBlockTopicMessage::decode(value) else { return };
+        let kind = match topic {
+            ProduceTopic::Blocks => "block",
+            ProduceTopic::Subtrees => "subtree",
+        };
+        self.event(&json!({
+            "event": "produced",
+            "kind": kind,
+            "hash": record.hash,
+            "url": record.url,
+            "peer_id": record.peer_id,
+        }));
     }
 
     /// Tells one fact, given as a JSON object with a member `event`.
@@ -139,7 +163,9 @@ fn event(notice: &Notice) -> Value {
             "error": dial_error(error),
             "retry_ms": retry_ms,
         }),
-        Notice::Refused { addr: _, reason } => json!({"event": "refused", "reason": disconnect_reason(*reason)}),
+        Notice::Refused { addr: _, reason } => {
+            json!({"event": "refused", "reason": disconnect_reason(*reason)})
+        }
         Notice::Verdict { kind, acceptance, cause, source } => json!({
             "event": "verdict",
             "topic": kind.name(),
@@ -152,13 +178,6 @@ fn event(notice: &Notice) -> Value {
             "kind": kind.name(),
             "hash": hash.to_string(),
             "height": height,
-        }),
-        Notice::Produced { kind, hash, url, peer } => json!({
-            "event": "produced",
-            "kind": kind.name(),
-            "hash": hash.to_string(),
-            "url": url,
-            "peer_id": peer.to_base58(),
         }),
         Notice::Penalised { peer, reason, score } => json!({
             "event": "penalised",
@@ -178,7 +197,9 @@ fn event(notice: &Notice) -> Value {
             "up": up,
             "detail": detail,
         }),
-        Notice::Unreadable { what, problem } => json!({"event": "unreadable", "what": what, "problem": problem}),
+        Notice::Unreadable { what, problem } => {
+            json!({"event": "unreadable", "what": what, "problem": problem})
+        }
     }
 }
 
@@ -198,9 +219,26 @@ fn text(event: &Value) -> String {
 /// The kinds of facts; what is not listed shares one place.
 fn kind(event: &Value) -> &'static str {
     const KINDS: [&str; 20] = [
-        "ready", "listening", "peer_connected", "peer_disconnected", "dial_failed", "refused", "verdict", "announced",
-        "produced", "penalised", "banned", "health", "unreadable", "set_aside", "recording_ended", "stopping",
-        "stopped", "feed_off", "bound_to_all", "not_stored",
+        "ready",
+        "listening",
+        "peer_connected",
+        "peer_disconnected",
+        "dial_failed",
+        "refused",
+        "verdict",
+        "announced",
+        "produced",
+        "penalised",
+        "banned",
+        "health",
+        "unreadable",
+        "set_aside",
+        "recording_ended",
+        "stopping",
+        "stopped",
+        "feed_off",
+        "bound_to_all",
+        "not_stored",
     ];
     let name = event["event"].as_str().unwrap_or_default();
     KINDS.into_iter().find(|kind| *kind == name).unwrap_or("event")

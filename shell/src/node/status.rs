@@ -24,7 +24,13 @@ pub struct Identity {
 }
 
 /// The whole answer.
-pub fn reply(identity: &Identity, view: &View<'_>, state_hash: [u8; 32], now: Now, details: &[(Neighbour, String)]) -> StatusReply {
+pub fn reply(
+    identity: &Identity,
+    view: &View<'_>,
+    state_hash: [u8; 32],
+    now: Now,
+    details: &[(Neighbour, String)],
+) -> StatusReply {
     let own = view.teranode().own();
     let tip = own.tip();
     StatusReply {
@@ -71,7 +77,8 @@ fn peers(view: &View<'_>, now: Now) -> Vec<Peer> {
                     Direction::Outbound(_) => "out".to_owned(),
                 },
                 address: connection.addr.to_string(),
-                connected_ms: u64::try_from(now.mono.saturating_since(connection.since).as_millis()).unwrap_or(u64::MAX),
+                connected_ms: u64::try_from(now.mono.saturating_since(connection.since).as_millis())
+                    .unwrap_or(u64::MAX),
                 height: info.map_or(0, |info| info.height),
                 client_name: info.map(|info| info.client_name.clone()).unwrap_or_default(),
             })

@@ -30,7 +30,10 @@ pub struct FileStore {
 
 impl std::fmt::Debug for FileStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FileStore").field("folder", &self.folder).field("waiting", &self.waiting.len()).finish()
+        f.debug_struct("FileStore")
+            .field("folder", &self.folder)
+            .field("waiting", &self.waiting.len())
+            .finish()
     }
 }
 
@@ -118,7 +121,10 @@ fn read(path: &Path) -> io::Result<Option<Bytes>> {
     let mut content = Vec::new();
     file.take(DOCUMENT_BYTES_MAX + 1).read_to_end(&mut content)?;
     if content.len() as u64 > DOCUMENT_BYTES_MAX {
-        return Err(io::Error::new(ErrorKind::FileTooLarge, format!("longer than {DOCUMENT_BYTES_MAX} bytes")));
+        return Err(io::Error::new(
+            ErrorKind::FileTooLarge,
+            format!("longer than {DOCUMENT_BYTES_MAX} bytes"),
+        ));
     }
     Ok(Some(content.into()))
 }

@@ -1,4 +1,6 @@
 //! One libp2p behaviour for both shells.
+// The derived event enum has no place for docs.
+#![allow(missing_docs)]
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -80,7 +82,8 @@ fn dht(options: &Options<'_>) -> Option<kad::Behaviour<MemoryStore>> {
         .set_replication_interval(None)
         .set_query_timeout(QUERY_TIMEOUT);
     let local = options.key.public().to_peer_id();
-    let store = MemoryStore::with_config(local, MemoryStoreConfig { max_records: 0, ..MemoryStoreConfig::default() });
+    let store =
+        MemoryStore::with_config(local, MemoryStoreConfig { max_records: 0, ..MemoryStoreConfig::default() });
     let mut kad = kad::Behaviour::with_config(local, store, config);
     kad.set_mode(Some(mode));
     Some(kad)

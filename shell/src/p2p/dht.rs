@@ -50,7 +50,13 @@ impl Queries {
     }
 
     /// What an event of the DHT means for the core, in order.
-    pub fn on_event(&mut self, kad: &mut Kad, local: &libp2p::PeerId, event: kad::Event, out: &mut impl FnMut(Input)) {
+    pub fn on_event(
+        &mut self,
+        kad: &mut Kad,
+        local: &libp2p::PeerId,
+        event: kad::Event,
+        out: &mut impl FnMut(Input),
+    ) {
         let kad::Event::OutboundQueryProgressed { id, result, step, .. } = event else { return };
         let result = match result {
             QueryResult::GetProviders(found) => {
@@ -87,7 +93,8 @@ fn has_peers(kad: &mut Kad) -> bool {
 /// The addresses of a provider as the DHT knows them.
 fn found_provider(kad: &mut Kad, peer: libp2p::PeerId) -> Option<Input> {
     let unused = ConnectionId::new_unchecked(0);
-    let addrs = kad.handle_pending_outbound_connection(unused, Some(peer), &[], Endpoint::Dialer).unwrap_or_default();
+    let addrs =
+        kad.handle_pending_outbound_connection(unused, Some(peer), &[], Endpoint::Dialer).unwrap_or_default();
     let addrs: Vec<_> = addrs.iter().filter_map(convert::addr).map(|addr| addr.without_p2p()).collect();
     let peer = convert::peer(&peer)?;
     Some(Input::Conn(Event::Found { peer, addrs, source: Source::Dht }))

@@ -305,7 +305,8 @@ impl P2p {
         let mesh: BTreeSet<PeerId> = gossipsub.all_mesh_peers().filter_map(convert::peer).collect();
         let left = self.mesh.difference(&mesh).map(|peer| (*peer, false));
         let joined = mesh.difference(&self.mesh).map(|peer| (*peer, true));
-        let changes = left.chain(joined).map(|(peer, member)| Input::Gossipsub(GossipEvent::Mesh { peer, member }));
+        let changes =
+            left.chain(joined).map(|(peer, member)| Input::Gossipsub(GossipEvent::Mesh { peer, member }));
         self.queued.extend(changes);
         self.mesh = mesh;
     }

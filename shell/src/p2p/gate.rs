@@ -137,7 +137,8 @@ impl Metered {
 
     fn refill(&mut self) {
         let now = Instant::now();
-        let elapsed = u64::try_from(now.saturating_duration_since(self.refilled).as_micros()).unwrap_or(u64::MAX);
+        let elapsed =
+            u64::try_from(now.saturating_duration_since(self.refilled).as_micros()).unwrap_or(u64::MAX);
         let rate = self.budget.bytes_per_second_max;
         let gained = elapsed.saturating_mul(rate) / 1_000_000;
         if gained > 0 {

@@ -13,7 +13,8 @@ use peerage_core::gossipsub::config::Config as Values;
 /// When stock gossipsub refuses the values.
 pub fn behaviour(key: &Keypair, values: &Values) -> Result<Behaviour, String> {
     let config = config(values)?;
-    Behaviour::new(MessageAuthenticity::Signed(key.clone()), config).map_err(|error| format!("gossipsub: {error}"))
+    Behaviour::new(MessageAuthenticity::Signed(key.clone()), config)
+        .map_err(|error| format!("gossipsub: {error}"))
 }
 
 /// Stock gossipsub's form of the core's values.

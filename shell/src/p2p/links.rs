@@ -110,7 +110,12 @@ mod tests {
         let id = links.established(swarm_id(1));
         assert_eq!(links.closing(id), Some(swarm_id(1)));
         assert_eq!(links.closed(swarm_id(1)), Some((id, true)));
-        assert!(links.is_empty() && links.closing.is_empty() && links.waiting.is_empty() && links.by_core.is_empty());
+        assert!(
+            links.is_empty()
+                && links.closing.is_empty()
+                && links.waiting.is_empty()
+                && links.by_core.is_empty()
+        );
     }
 
     #[test]

@@ -64,7 +64,8 @@ impl Streams {
         self.work.push(
             async move {
                 let asking = async {
-                    let mut stream = control.open_stream(via, PROTOCOL).await.map_err(|error| error.to_string())?;
+                    let mut stream =
+                        control.open_stream(via, PROTOCOL).await.map_err(|error| error.to_string())?;
                     ask(&mut stream, &target).await
                 };
                 let result = within(asking).await.unwrap_or_else(|| Err("no answer in time".to_owned()));
@@ -91,13 +92,16 @@ impl Streams {
         while let Poll::Ready(Some((from, stream))) = self.incoming.poll_next_unpin(cx) {
             let room = self.work.len() + self.asked.len() < REQUESTS_MAX;
             if let Some(from) = convert::peer(&from).filter(|_| room) {
-                self.work.push(within(read_request(from, stream)).map(|done| done.unwrap_or(Done::Over)).boxed());
+                self.work
+                    .push(within(read_request(from, stream)).map(|done| done.unwrap_or(Done::Over)).boxed());
             }
         }
         while let Poll::Ready(Some(done)) = self.work.poll_next_unpin(cx) {
             match done {
                 Done::Over => {}
-                Done::Answered { op, result } => return Poll::Ready(Input::Op(op, OpResult::Addresses(result))),
+                Done::Answered { op, result } => {
+                    return Poll::Ready(Input::Op(op, OpResult::Addresses(result)));
+                }
                 Done::Asked { from, target, stream } => {
                     self.next += 1;
                     let ask = AskId(self.next);
@@ -111,7 +115,10 @@ impl Streams {
 }
 
 /// Writes the question and reads the answer.
-async fn ask(stream: &mut (impl AsyncRead + futures::AsyncWrite + Unpin), target: &PeerId) -> Result<Vec<Multiaddr>, String> {
+async fn ask(
+    stream: &mut (impl AsyncRead + futures::AsyncWrite + Unpin),
+    target: &PeerId,
+) -> Result<Vec<Multiaddr>, String> {
     let mut request = Vec::new();
     wire::encode_request(target, &mut request);
     let talk = async {
@@ -161,6 +168,9 @@ mod tests {
     #[test]
     fn an_answer_is_read_no_further_than_its_limit() {
         let mut endless = Cursor::new(vec![b'x'; 3 * wire::ANSWER_BYTES_MAX]);
-        assert_eq!(block_on(read_to_end(&mut endless, wire::ANSWER_BYTES_MAX)).unwrap().len(), wire::ANSWER_BYTES_MAX);
+        assert_eq!(
+            block_on(read_to_end(&mut endless, wire::ANSWER_BYTES_MAX)).unwrap().len(),
+            wire::ANSWER_BYTES_MAX
+        );
     }
 }

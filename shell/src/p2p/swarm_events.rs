@@ -221,7 +221,9 @@ fn close_reason(asked: bool, cause: Option<&ConnectionError>) -> CloseReason {
                 error.kind(),
                 ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
             );
-            match remote || ["closed", "reset", "eof", "end of file", "pipe"].iter().any(|word| text.contains(word)) {
+            match remote
+                || ["closed", "reset", "eof", "end of file", "pipe"].iter().any(|word| text.contains(word))
+            {
                 true => CloseReason::Remote,
                 false => CloseReason::Transport,
             }
@@ -252,9 +254,9 @@ pub(super) fn dial_error(error: &StockDialError) -> DialError {
                 ),
             }
         }
-        StockDialError::DialPeerConditionFalse(_) | StockDialError::Aborted | StockDialError::Denied { .. } => {
-            DialError::Unreachable(short(error.to_string()))
-        }
+        StockDialError::DialPeerConditionFalse(_)
+        | StockDialError::Aborted
+        | StockDialError::Denied { .. } => DialError::Unreachable(short(error.to_string())),
     }
 }
 

@@ -96,7 +96,10 @@ mod security {
         type Future = BoxFuture<'static, Result<Self::Output, io::Error>>;
 
         fn upgrade_inbound(self, socket: C, info: Self::Info) -> Self::Future {
-            self.0.upgrade_inbound(socket, info).map(|done| done.map(factor).map_err(io::Error::other)).boxed()
+            self.0
+                .upgrade_inbound(socket, info)
+                .map(|done| done.map(factor).map_err(io::Error::other))
+                .boxed()
         }
     }
 
@@ -106,7 +109,10 @@ mod security {
         type Future = BoxFuture<'static, Result<Self::Output, io::Error>>;
 
         fn upgrade_outbound(self, socket: C, info: Self::Info) -> Self::Future {
-            self.0.upgrade_outbound(socket, info).map(|done| done.map(factor).map_err(io::Error::other)).boxed()
+            self.0
+                .upgrade_outbound(socket, info)
+                .map(|done| done.map(factor).map_err(io::Error::other))
+                .boxed()
         }
     }
 }

@@ -49,7 +49,8 @@ mod tests {
     #[test]
     fn a_line_is_split_at_its_first_equals_sign_and_freed_of_comment_and_quotes() {
         let lines = parse("# head\n\n a = b=c # rest\nquoted = \"x y\"\n").unwrap();
-        let found: Vec<_> = lines.iter().map(|line| (line.key.as_str(), line.value.as_str(), line.number)).collect();
+        let found: Vec<_> =
+            lines.iter().map(|line| (line.key.as_str(), line.value.as_str(), line.number)).collect();
         assert_eq!(found, [("a", "b=c", 3), ("quoted", "x y", 4)]);
     }
 

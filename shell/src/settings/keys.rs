@@ -51,7 +51,8 @@ const PRIVATE_DHT: &str = "private networks of the older transport are not built
 const PEER_SERVICE: &str = "the gRPC PeerService is not built";
 const BANLIST: &str = "the ban list is not built";
 const SYNC: &str = "the sync coordinator is not built";
-const BLOCKCHAIN: &str = "the client of the blockchain service is not built; the embedded chain serves instead";
+const BLOCKCHAIN: &str =
+    "the client of the blockchain service is not built; the embedded chain serves instead";
 const KAFKA: &str = "the Kafka client is not built; the embedded broker serves instead";
 
 /// Every setting, ours last.
@@ -139,7 +140,11 @@ pub const KEYS: &[Key] = &[
     works("subtreevalidation_blacklisted_baseurls", ""),
     works("minminingtxfee", "0.000005"),
     missing("useLocalValidator", "false", BLOCKCHAIN),
-    missing("health_check_httpListenAddress", "", "the daemon's health server is not built; `/health` of the feed serves"),
+    missing(
+        "health_check_httpListenAddress",
+        "",
+        "the daemon's health server is not built; `/health` of the feed serves",
+    ),
     inert("rpc_client_call_timeout", "5s"),
     missing("KAFKA_HOSTS", "", KAFKA),
     missing("kafka_blocksConfig", "", KAFKA),

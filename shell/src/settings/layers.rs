@@ -49,7 +49,8 @@ impl Layers {
     pub fn new(sources: &Sources) -> Result<Self, ConfigError> {
         let environment: BTreeMap<_, _> = sources.environment.iter().cloned().collect();
         let variable = |name: &str| environment.get(name).map(String::as_str);
-        let suffixes = suffixes(variable("SETTINGS_CONTEXT").unwrap_or("dev"), variable("SETTINGS_APPLICATION"));
+        let suffixes =
+            suffixes(variable("SETTINGS_CONTEXT").unwrap_or("dev"), variable("SETTINGS_APPLICATION"));
         let mut values = BTreeMap::new();
         for (path, text) in &sources.files {
             read_file(path, text, &mut values)?;
@@ -75,8 +76,12 @@ impl Layers {
 
     /// The value of `name`. Of a setting and its aliases the one of the highest layer counts.
     pub fn get(&self, name: &str) -> Found {
-        let aliases = KEYS.iter().filter(|key| key.effect == Effect::Alias(spelling(name))).map(|key| key.name);
-        std::iter::once(name).chain(aliases).find_map(|name| self.explicit(name)).unwrap_or_else(|| self.default(name))
+        let aliases =
+            KEYS.iter().filter(|key| key.effect == Effect::Alias(spelling(name))).map(|key| key.name);
+        std::iter::once(name)
+            .chain(aliases)
+            .find_map(|name| self.explicit(name))
+            .unwrap_or_else(|| self.default(name))
     }
 
     fn default(&self, name: &str) -> Found {
@@ -172,7 +177,11 @@ fn suffixes(context: &str, application: Option<&str>) -> Vec<String> {
     out
 }
 
-fn read_file(path: &Path, text: &str, values: &mut BTreeMap<String, (String, String)>) -> Result<(), ConfigError> {
+fn read_file(
+    path: &Path,
+    text: &str,
+    values: &mut BTreeMap<String, (String, String)>,
+) -> Result<(), ConfigError> {
     let lines = file::parse(text).map_err(|(number, line)| ConfigError {
         key: line,
         value: String::new(),
@@ -217,8 +226,13 @@ fn unknown(name: &str, value: &str, origin: &str) -> ConfigError {
 mod tests {
     use super::*;
 
-    fn layers(text: &str, environment: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Layers, ConfigError> {
-        let own = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    fn layers(
+        text: &str,
+        environment: &[(&str, &str)],
+        flags: &[(&str, &str)],
+    ) -> Result<Layers, ConfigError> {
+        let own =
+            |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let files = if text.is_empty() { vec![] } else { vec![("settings.conf".into(), text.to_owned())] };
         Layers::new(&Sources { files, environment: own(environment), flags: own(flags) })
     }
@@ -226,13 +240,17 @@ mod tests {
     #[test]
     fn t155_the_environment_overrides_the_file_and_the_longest_context_wins() {
         let file = "network = mainnet\nnetwork.docker = testnet\nnetwork.docker.ci = stn\nclientName = a\n";
-        let asked = |environment: &[(&str, &str)]| layers(file, environment, &[]).unwrap().get("network").text;
+        let asked =
+            |environment: &[(&str, &str)]| layers(file, environment, &[]).unwrap().get("network").text;
         assert_eq!(asked(&[]), "mainnet");
         assert_eq!(asked(&[("SETTINGS_CONTEXT", "docker.ci")]), "stn");
         assert_eq!(asked(&[("SETTINGS_CONTEXT", "docker.x")]), "testnet");
         assert_eq!(asked(&[("SETTINGS_CONTEXT", "docker.ci"), ("network", "regtest")]), "regtest");
         let flagged = layers(file, &[("network", "regtest")], &[("network", "tstn")]).unwrap();
-        assert_eq!(flagged.get("network"), Found { text: "tstn".into(), origin: "--set".into(), is_default: false });
+        assert_eq!(
+            flagged.get("network"),
+            Found { text: "tstn".into(), origin: "--set".into(), is_default: false }
+        );
     }
 
     #[test]

@@ -99,7 +99,9 @@ impl Settings {
             announce: announce(&reader, &conn)?,
             bytes_per_second_max: reader.number("p2p_bytes_per_second_max")?,
             private_key: Secret::new(reader.text("p2p_private_key")),
-            peer_cache_dir: Some(reader.text("p2p_peer_cache_dir")).filter(|dir| !dir.is_empty()).map(PathBuf::from),
+            peer_cache_dir: Some(reader.text("p2p_peer_cache_dir"))
+                .filter(|dir| !dir.is_empty())
+                .map(PathBuf::from),
             feed: reader.socket("p2p_httpListenAddress")?,
             feed_tls: feed_tls(&reader)?,
             feed_limits: feed_limits(&reader, &limits)?,
@@ -126,7 +128,11 @@ impl Settings {
 }
 
 fn teranode_config(reader: &Reader<'_>) -> Result<teranode::Config, ConfigError> {
-    let network = reader.parsed("network", Network::from_name, "use mainnet, testnet, regtest, stn, teratestnet or tstn")?;
+    let network = reader.parsed(
+        "network",
+        Network::from_name,
+        "use mainnet, testnet, regtest, stn, teratestnet or tstn",
+    )?;
     let compat = reader.choice("compat", &[("mended", Compat::Mended), ("strict", Compat::Strict)])?;
     let mut config = match compat {
         Compat::Mended => teranode::Config::new(network),
@@ -241,7 +247,11 @@ fn feed_tls(reader: &Reader<'_>) -> Result<Option<(PathBuf, PathBuf)>, ConfigErr
         return Ok(None);
     }
     let file = |key: &'static str| match reader.text(key) {
-        text if text.is_empty() => Err(reader.error(key, "securityLevelHTTP asks for TLS, and this file is not named", "name it, or set securityLevelHTTP = 0")),
+        text if text.is_empty() => Err(reader.error(
+            key,
+            "securityLevelHTTP asks for TLS, and this file is not named",
+            "name it, or set securityLevelHTTP = 0",
+        )),
         text => Ok(PathBuf::from(text)),
     };
     Ok(Some((file("server_certFile")?, file("server_keyFile")?)))
@@ -291,7 +301,10 @@ mod tests {
         assert_eq!(problem("p2p_block_topic", ""), "p2p_block_topic not set in config");
         assert_eq!(problem("p2p_subtree_topic", ""), "p2p_subtree_topic not set in config");
         assert_eq!(problem("p2p_rejected_tx_topic", ""), "p2p_rejected_tx_topic not set in config");
-        assert_eq!(problem("listen_mode", "x"), "listen_mode must be either 'full' or 'listen_only' (got 'x')");
+        assert_eq!(
+            problem("listen_mode", "x"),
+            "listen_mode must be either 'full' or 'listen_only' (got 'x')"
+        );
         assert!(load(&[("p2p_node_status_topic", "")]).is_ok());
         assert!(problem("clientName", "").starts_with("failed to create p2p client"));
     }
@@ -299,10 +312,17 @@ mod tests {
     #[test]
     fn an_error_says_key_value_origin_and_remedy() {
         let error = load(&[("p2p_ban_threshold", "abc")]).unwrap_err();
-        assert_eq!((error.key.as_str(), error.value.as_str(), error.origin.as_str()), ("p2p_ban_threshold", "abc", "--set"));
+        assert_eq!(
+            (error.key.as_str(), error.value.as_str(), error.origin.as_str()),
+            ("p2p_ban_threshold", "abc", "--set")
+        );
         assert!(!error.remedy.is_empty());
         let error = load(&[("p2p_low_water", "99")]).unwrap_err();
-        assert_eq!((error.key.as_str(), error.origin.as_str()), ("p2p_low_water", "--set"), "the core's checks get an origin");
+        assert_eq!(
+            (error.key.as_str(), error.origin.as_str()),
+            ("p2p_low_water", "--set"),
+            "the core's checks get an origin"
+        );
     }
 
     #[test]

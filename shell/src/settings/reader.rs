@@ -82,7 +82,9 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// When the text is none.
     pub fn number<T: FromStr>(&self, key: &str) -> Result<T, ConfigError> {
-        self.text_or_default(key).parse().map_err(|_| self.error(key, "not a number", "write it in decimal, without a unit"))
+        self.text_or_default(key)
+            .parse()
+            .map_err(|_| self.error(key, "not a number", "write it in decimal, without a unit"))
     }
 
     /// A boolean.
@@ -120,7 +122,12 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// When `read` does not know the text.
-    pub fn parsed<T>(&self, key: &str, read: impl FnOnce(&str) -> Option<T>, remedy: &str) -> Result<T, ConfigError> {
+    pub fn parsed<T>(
+        &self,
+        key: &str,
+        read: impl FnOnce(&str) -> Option<T>,
+        remedy: &str,
+    ) -> Result<T, ConfigError> {
         read(&self.text(key)).ok_or_else(|| self.error(key, "no such value", remedy))
     }
 
@@ -131,9 +138,9 @@ impl<'a> Reader<'a> {
     pub fn socket(&self, key: &str) -> Result<Option<SocketAddr>, ConfigError> {
         match self.text(key) {
             text if text.is_empty() => Ok(None),
-            text => values::socket(&text)
-                .map(Some)
-                .ok_or_else(|| self.error(key, "not an address to listen on", "write IP:port, or :port for every interface")),
+            text => values::socket(&text).map(Some).ok_or_else(|| {
+                self.error(key, "not an address to listen on", "write IP:port, or :port for every interface")
+            }),
         }
     }
 
@@ -147,7 +154,12 @@ impl<'a> Reader<'a> {
 
     fn multiaddr(&self, key: &str, item: &str) -> Result<Multiaddr, ConfigError> {
         item.parse::<Multiaddr>().map_err(|error| {
-            self.item_error(key, item, &error.to_string(), "write a multiaddr like /ip4/203.0.113.7/tcp/9905/p2p/<peer id>")
+            self.item_error(
+                key,
+                item,
+                &error.to_string(),
+                "write a multiaddr like /ip4/203.0.113.7/tcp/9905/p2p/<peer id>",
+            )
         })
     }
 
@@ -163,7 +175,9 @@ impl<'a> Reader<'a> {
         items
             .iter()
             .map(|item| {
-                item.parse().map_err(|()| self.item_error(key, item, "not a network", "write it like 10.0.0.0/8 or ::1/128"))
+                item.parse().map_err(|()| {
+                    self.item_error(key, item, "not a network", "write it like 10.0.0.0/8 or ::1/128")
+                })
             })
             .collect()
     }
@@ -189,7 +203,12 @@ impl<'a> Reader<'a> {
                     return self.multiaddr(KEY, item);
                 }
                 let ip: IpAddr = item.parse().map_err(|_| {
-                    self.item_error(KEY, item, "neither an IP address nor a multiaddr", "write 0.0.0.0 or /ip4/0.0.0.0/tcp/9905")
+                    self.item_error(
+                        KEY,
+                        item,
+                        "neither an IP address nor a multiaddr",
+                        "write 0.0.0.0 or /ip4/0.0.0.0/tcp/9905",
+                    )
                 })?;
                 self.built(KEY, item, &[ip_protocol(ip), Protocol::Tcp(port)])
             })
@@ -219,7 +238,8 @@ impl<'a> Reader<'a> {
                 let (name, port) = match item.rsplit_once(':') {
                     Some((name, text)) => (
                         name,
-                        text.parse().map_err(|_| self.item_error(KEY, item, "not a port", "write name:port"))?,
+                        text.parse()
+                            .map_err(|_| self.item_error(KEY, item, "not a port", "write name:port"))?,
                     ),
                     None => (item.as_str(), port),
                 };
@@ -229,8 +249,9 @@ impl<'a> Reader<'a> {
     }
 
     fn built(&self, key: &str, item: &str, protocols: &[Protocol<'_>]) -> Result<Multiaddr, ConfigError> {
-        Multiaddr::from_protocols(protocols.iter().copied())
-            .map_err(|error| self.item_error(key, item, &error.to_string(), "write an IP address or a host name"))
+        Multiaddr::from_protocols(protocols.iter().copied()).map_err(|error| {
+            self.item_error(key, item, &error.to_string(), "write an IP address or a host name")
+        })
     }
 }
 

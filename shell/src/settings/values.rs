@@ -76,9 +76,15 @@ mod tests {
 
     #[test]
     fn durations_are_read_as_in_the_reference() {
-        for (text, millis) in
-            [("24h", 86_400_000), ("30s", 30_000), ("1m30s", 90_000), ("250ms", 250), ("0", 0), ("0s", 0), ("1.5h", 5_400_000)]
-        {
+        for (text, millis) in [
+            ("24h", 86_400_000),
+            ("30s", 30_000),
+            ("1m30s", 90_000),
+            ("250ms", 250),
+            ("0", 0),
+            ("0s", 0),
+            ("1.5h", 5_400_000),
+        ] {
             assert_eq!(duration(text), Some(Duration::from_millis(millis)), "{text}");
         }
         for text in ["", "5", "h", "5 s", "-5s", "5x", "1h-3m", "..s"] {
