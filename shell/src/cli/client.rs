@@ -74,10 +74,12 @@ impl Target {
 }
 
 fn refused(status: &Status) -> Fault {
-    let code = match status.code() {
-        tonic::Code::Unauthenticated | tonic::Code::PermissionDenied => code::PERMISSION,
-        tonic::Code::Unavailable => code::UNAVAILABLE,
-        _ => code::DATA,
+    let key = matches!(status.code(), tonic::Code::Unauthenticated | tonic::Code::PermissionDenied);
+    let gone = status.code() == tonic::Code::Unavailable;
+    let code = match (key, gone) {
+        (true, _) => code::PERMISSION,
+        (false, true) => code::UNAVAILABLE,
+        (false, false) => code::DATA,
     };
     Fault::new(code, format!("the node refuses: {}", status.message()), "")
 }

@@ -59,26 +59,30 @@ pub fn set_aside(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::other("too many broken files of that name"))
 }
 
+/// Whether there is no room left.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}
+
 /// The fault when something cannot be created or written.
 pub fn cannot_create(path: &Path, error: &io::Error) -> Fault {
-    let remedy = match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            "make room on the disk, or use another --data-dir"
-        }
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-            "make the folder writable for this user, or use another --data-dir"
-        }
-        _ => "check the path, or use another --data-dir",
+    let forbidden = matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem);
+    let remedy = match (is_full(error), forbidden) {
+        (true, _) => "make room on the disk, or use another --data-dir",
+        (false, true) => "make the folder writable for this user, or use another --data-dir",
+        (false, false) => "check the path, or use another --data-dir",
     };
     Fault::new(code::CANNOT_CREATE, format!("{} cannot be written: {error}", path.display()), remedy)
 }
 
 /// The fault when something cannot be read.
 pub fn cannot_read(path: &Path, error: &io::Error) -> Fault {
-    let code = match error.kind() {
-        ErrorKind::NotFound => code::NO_INPUT,
-        ErrorKind::PermissionDenied => code::PERMISSION,
-        _ => code::DATA,
+    let missing = error.kind() == ErrorKind::NotFound;
+    let forbidden = error.kind() == ErrorKind::PermissionDenied;
+    let code = match (missing, forbidden) {
+        (true, _) => code::NO_INPUT,
+        (false, true) => code::PERMISSION,
+        (false, false) => code::DATA,
     };
     Fault::new(
         code,

@@ -127,10 +127,8 @@ impl Chain for EmbeddedChain {
         if let Some((op, result)) = self.answers.pop_front() {
             return Poll::Ready(Input::Op(op, result));
         }
-        if demand {
-            if let Some(event) = self.events.pop_front() {
-                return Poll::Ready(Input::Teranode(TeranodeInput::Chain(event)));
-            }
+        if demand && let Some(event) = self.events.pop_front() {
+            return Poll::Ready(Input::Teranode(TeranodeInput::Chain(event)));
         }
         self.waker = Some(cx.waker().clone());
         Poll::Pending

@@ -206,11 +206,11 @@ impl EventLoop {
     fn feed(&mut self, input: Input) {
         let now = self.clock.now();
         let core = self.pump.core();
-        if let Some(recording) = &mut self.recording {
-            if let Err(fault) = recording.input(now, &input, || core.state_hash()) {
-                self.recording = None;
-                self.recording_ended(&fault);
-            }
+        if let Some(recording) = &mut self.recording
+            && let Err(fault) = recording.input(now, &input, || core.state_hash())
+        {
+            self.recording = None;
+            self.recording_ended(&fault);
         }
         if let Input::Health { neighbour, detail, .. } = &input {
             self.health.retain(|(other, _)| other != neighbour);

@@ -69,13 +69,15 @@ impl Recording {
     /// When it exists or cannot be written.
     pub fn create(path: &Path, config: &Config, seed: [u8; 32], start: Now) -> Result<Self, Fault> {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        let file = file.map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => Fault::new(
+        let file = file.map_err(|error| {
+            if error.kind() != io::ErrorKind::AlreadyExists {
+                return files::cannot_create(path, &error);
+            }
+            Fault::new(
                 code::CANNOT_CREATE,
                 format!("{} exists already; a recording overwrites nothing", path.display()),
                 "name a new file, or move the old one away",
-            ),
-            _ => files::cannot_create(path, &error),
+            )
         })?;
         let mut recorder = Recorder::default();
         let gathered = recorder.begin(config, seed, start).to_vec();

@@ -130,8 +130,5 @@ fn read(path: &Path) -> io::Result<Option<Bytes>> {
 }
 
 fn store_error(error: &io::Error) -> StoreError {
-    match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreError::Full,
-        _ => StoreError::Failed(error.to_string()),
-    }
+    if files::is_full(error) { StoreError::Full } else { StoreError::Failed(error.to_string()) }
 }

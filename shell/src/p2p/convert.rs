@@ -27,11 +27,11 @@ pub fn libp2p_addr(addr: &Multiaddr) -> Option<libp2p::Multiaddr> {
 
 /// The IP address that an address begins with.
 pub fn ip(addr: &libp2p::Multiaddr) -> Option<IpAddr> {
-    match addr.iter().next()? {
-        Protocol::Ip4(ip) => Some(ip.into()),
-        Protocol::Ip6(ip) => Some(ip.into()),
-        _ => None,
+    let first = addr.iter().next()?;
+    if let Protocol::Ip4(ip) = first {
+        return Some(ip.into());
     }
+    if let Protocol::Ip6(ip) = first { Some(ip.into()) } else { None }
 }
 
 #[cfg(test)]

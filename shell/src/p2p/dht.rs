@@ -78,10 +78,10 @@ impl Queries {
             | QueryResult::PutRecord(_)
             | QueryResult::RepublishRecord(_) => return,
         };
-        if step.last {
-            if let Some(op) = self.ops.remove(&id) {
-                out(Input::Op(op, result));
-            }
+        if step.last
+            && let Some(op) = self.ops.remove(&id)
+        {
+            out(Input::Op(op, result));
         }
     }
 }

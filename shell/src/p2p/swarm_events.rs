@@ -105,10 +105,10 @@ impl P2p {
 
     fn on_listening(&mut self, address: &StockAddr) {
         let Some(addr) = convert::addr(address) else { return };
-        if let Announce::Listening { private } = self.announce {
-            if private || !addr.ip().is_some_and(is_private) {
-                self.swarm.add_external_address(address.clone());
-            }
+        if let Announce::Listening { private } = self.announce
+            && (private || !addr.ip().is_some_and(is_private))
+        {
+            self.swarm.add_external_address(address.clone());
         }
         self.conn(Event::Listening { addr });
     }
@@ -143,12 +143,12 @@ impl P2p {
     fn on_identified(&mut self, peer: StockPeer, info: identify::Info) {
         let dial_private = self.dial_private;
         let dialable = |addr: &&StockAddr| dial_private || !convert::ip(addr).is_some_and(is_private);
-        if let Some(kad) = self.swarm.behaviour_mut().kad.as_mut() {
-            if info.protocols.contains(&KAD_PROTOCOL) {
-                info.listen_addrs.iter().filter(dialable).take(ADDRESSES_MAX).for_each(|addr| {
-                    kad.add_address(&peer, addr.clone());
-                });
-            }
+        if info.protocols.contains(&KAD_PROTOCOL)
+            && let Some(kad) = self.swarm.behaviour_mut().kad.as_mut()
+        {
+            info.listen_addrs.iter().filter(dialable).take(ADDRESSES_MAX).for_each(|addr| {
+                kad.add_address(&peer, addr.clone());
+            });
         }
         let listen_addrs = info.listen_addrs.iter().filter_map(convert::addr).take(ADDRESSES_MAX).collect();
         if let Some(peer) = convert::peer(&peer) {
