@@ -123,7 +123,9 @@ fn recorded_answers() {
             assert!(answer.starts_with(&status), "{name}: {answer}");
             for (key, value) in recorded["headers"].as_object().unwrap() {
                 let expected: Vec<&str> = match value {
-                    serde_json::Value::Array(values) => values.iter().map(|value| value.as_str().unwrap()).collect(),
+                    serde_json::Value::Array(values) => {
+                        values.iter().map(|value| value.as_str().unwrap()).collect()
+                    }
                     value => vec![value.as_str().unwrap()],
                 };
                 assert_eq!(header(&answer, key), expected, "{name}: {key}");

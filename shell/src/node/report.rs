@@ -210,7 +210,9 @@ fn text(event: &Value) -> String {
         match value {
             Value::Null => {}
             Value::String(text) => line.push_str(&format!(" {name}={text}")),
-            other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => line.push_str(&format!(" {name}={other}")),
+            other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+                line.push_str(&format!(" {name}={other}"))
+            }
         }
     }
     line
