@@ -1,5 +1,5 @@
 //! The feed's listener, over real sockets on loopback.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
 
 mod support;
 
