@@ -8,7 +8,7 @@ use peerage_core::teranode::{self, Config, ListenMode, Record};
 use rig::{Rig, hash_text, peer, us};
 
 fn tip_event(rig: &Rig) -> Event {
-    let hash = rig.chain.best.as_ref().unwrap().header.hash();
+    let hash = rig.chain.best.as_ref().expect("a tip").header.hash();
     Event::Block { hash: hash.0.to_vec().into() }
 }
 

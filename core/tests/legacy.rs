@@ -129,9 +129,11 @@ fn a_new_connection_is_greeted_and_the_topic_is_the_fallback() {
     let mut rig = Rig::started(legacy());
     let done = rig.connect(1, peer(1));
     assert!(done.direct()[0].1.contains(r#""type":"version""#));
-    let op = done.0.iter().find_map(|action| match action {
-        peerage_core::Action::Teranode(teranode::Action::SendDirect { op, .. }) => Some(*op),
-        _ => None,
+    let op = done.0.iter().find_map(|action| {
+        let peerage_core::Action::Teranode(teranode::Action::SendDirect { op, .. }) = action else {
+            return None;
+        };
+        Some(*op)
     });
     let failed = OpResult::SentDirect(Err(Failed("no stream".into())));
     let done = rig.feed(peerage_core::Input::Op(op.unwrap(), failed));

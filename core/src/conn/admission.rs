@@ -58,9 +58,14 @@ pub fn refuse_established(
     table: &Table,
     local_peer: &PeerId,
     peer: &PeerId,
+    addr: &Multiaddr,
 ) -> Option<DisconnectReason> {
     if peer == local_peer {
         return Some(DisconnectReason::Ourselves);
+    }
+    // A name that was dialled may have led anywhere.
+    if !passes_gate(config, addr) {
+        return Some(DisconnectReason::PrivateAddress);
     }
     let count = table.of_peer(peer).len();
     (count >= config.connections_per_peer_max as usize).then_some(DisconnectReason::PeerLimit)

@@ -171,7 +171,7 @@ impl Connections {
             Direction::Outbound(_) => false,
         };
         let (peer, addr) = (connection.peer, connection.addr.clone());
-        let refused = admission::refuse_established(config, &self.table, local_peer, &peer);
+        let refused = admission::refuse_established(config, &self.table, local_peer, &peer, &addr);
         let first = self.table.establish(id, connection);
         if let Some(reason) = refused {
             cx.counters.refuse(reason);

@@ -1,5 +1,12 @@
 //! One node, driven by hand: what is fed, and what came of it.
 #![allow(dead_code, reason = "each test file uses another part of it")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    missing_docs,
+    unreachable_pub,
+    reason = "test support"
+)]
 
 use bytes::Bytes;
 use peerage_core::conn::{self, ConnectionId, Direction};
