@@ -111,7 +111,7 @@ fn a_broken_address_cache_is_set_aside_and_the_node_starts() {
     let data = scratch.join("data");
     fs::create_dir_all(&data).unwrap();
     fs::write(data.join("teranode_peers.json"), "[{\"id\": torn").unwrap();
-    let mut node = Node::start(&data, &[]);
+    let node = Node::start(&data, &[]);
     node.told(&["status"]);
     let aside = data.join("teranode_peers.json.broken-0");
     assert_eq!(fs::read_to_string(aside).unwrap(), "[{\"id\": torn");

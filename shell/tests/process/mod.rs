@@ -87,12 +87,12 @@ impl Node {
     }
 
     /// The next event of that name; others are skipped.
-    pub fn event(&mut self, name: &str) -> Value {
+    pub fn event(&self, name: &str) -> Value {
         self.event_where(name, |_| true)
     }
 
     /// The next event of that name that fits.
-    pub fn event_where(&mut self, name: &str, fits: impl Fn(&Value) -> bool) -> Value {
+    pub fn event_where(&self, name: &str, fits: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + PATIENCE;
         let mut seen = Vec::new();
         loop {

@@ -7,9 +7,9 @@ use super::{Node, PATIENCE, Scratch, shown, viewer};
 
 /// Two nodes, the second connected to the first and both in each other's mesh.
 fn pair(scratch: &Scratch) -> (Node, Node) {
-    let mut one = Node::start(&scratch.join("one"), &["log_verdicts=true"]);
+    let one = Node::start(&scratch.join("one"), &["log_verdicts=true"]);
     let bootstrap = format!("p2p_bootstrap_peers={}", one.address());
-    let mut two = Node::start(&scratch.join("two"), &["log_verdicts=true", &bootstrap]);
+    let two = Node::start(&scratch.join("two"), &["log_verdicts=true", &bootstrap]);
     let (id_one, id_two) = (one.peer_id(), two.peer_id());
     let met = one.event("peer_connected");
     assert_eq!((met["peer_id"].as_str(), met["direction"].as_str()), (Some(&*id_two), Some("in")));
@@ -59,7 +59,7 @@ fn a_block_announced_at_one_node_is_produced_at_the_other_and_shown() {
 #[test]
 fn a_lost_bootstrap_peer_is_found_again() {
     let scratch = Scratch::new();
-    let (one, mut two) = pair(&scratch);
+    let (one, two) = pair(&scratch);
     let port = format!("p2p_listen_addresses=/ip4/127.0.0.1/tcp/{}", one.p2p_port());
     let id = one.peer_id();
     one.stop();
@@ -72,9 +72,9 @@ fn a_lost_bootstrap_peer_is_found_again() {
 #[test]
 fn t166_without_private_addresses_an_incoming_connection_from_loopback_is_refused() {
     let scratch = Scratch::new();
-    let mut one = Node::start(&scratch.join("one"), &["p2p_allow_private_ips=false"]);
+    let one = Node::start(&scratch.join("one"), &["p2p_allow_private_ips=false"]);
     let bootstrap = format!("p2p_bootstrap_peers={}", one.address());
-    let mut two = Node::start(&scratch.join("two"), &[&bootstrap]);
+    let two = Node::start(&scratch.join("two"), &[&bootstrap]);
     assert_eq!(one.event("refused")["reason"], "private_address");
     two.event("dial_failed");
     assert_eq!(one.status()["peers"].as_array().unwrap().len(), 0);
@@ -83,7 +83,7 @@ fn t166_without_private_addresses_an_incoming_connection_from_loopback_is_refuse
 #[test]
 fn sockets_over_the_handshake_limit_of_their_address_are_refused_unread() {
     let scratch = Scratch::new();
-    let mut node =
+    let node =
         Node::start(&scratch.join("data"), &["p2p_pending_per_address_max=4", "p2p_loopback_exempt=false"]);
     let mut silent: Vec<_> =
         (0..5).map(|_| TcpStream::connect(("127.0.0.1", node.p2p_port())).unwrap()).collect();

@@ -7,7 +7,7 @@ use super::{Node, Scratch, command};
 /// Records a short life; gives the file and the hash of the last state.
 fn recorded(scratch: &Scratch) -> (std::path::PathBuf, String) {
     let file = scratch.join("recording");
-    let mut node = Node::start_with(&scratch.join("data"), &[], &["--record", file.to_str().unwrap()]);
+    let node = Node::start_with(&scratch.join("data"), &[], &["--record", file.to_str().unwrap()]);
     node.told(&["announce", "block", "--count", "3"]);
     node.event_where("announced", |event| event["height"] == 3);
     (file, node.stop())
