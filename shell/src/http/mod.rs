@@ -9,3 +9,5 @@ pub mod io;
 pub mod server;
 pub mod source;
 pub mod subscriber;
+#[cfg(feature = "tls")]
+pub mod tls;

@@ -172,9 +172,40 @@ fn listen_feed(runtime: &Shared, settings: &Settings, hub: &Hub) -> Result<Optio
     // Room for requests beside the clients.
     let connections_max = usize::try_from(limits.clients_max).unwrap_or(usize::MAX).saturating_add(256);
     let feed = Feed::new(runtime.clone(), hub.clone(), limits);
-    let handler: server::Handler = Box::new(move |socket, from| feed.clone().serve(socket, from).boxed());
+    let handler = feed_handler(feed, settings)?;
     runtime.spawn(server::accept(runtime.clone(), listener, connections_max, handler).boxed());
     Ok(Some(addr))
+}
+
+#[cfg(feature = "tls")]
+fn feed_handler(feed: Feed, settings: &Settings) -> Result<server::Handler, Fault> {
+    let Some((certificate, key)) = &settings.feed_tls else { return Ok(plain_handler(feed)) };
+    let tls = crate::http::tls::Tls::load(certificate, key)?;
+    Ok(Box::new(move |socket, from| {
+        let (feed, tls) = (feed.clone(), tls.clone());
+        async move {
+            if let Ok(socket) = tls.accept(socket).await {
+                feed.serve(socket, from).await;
+            }
+        }
+        .boxed()
+    }))
+}
+
+#[cfg(not(feature = "tls"))]
+fn feed_handler(feed: Feed, settings: &Settings) -> Result<server::Handler, Fault> {
+    match settings.feed_tls {
+        None => Ok(plain_handler(feed)),
+        Some(_) => Err(Fault::new(
+            code::CONFIG,
+            "setting `securityLevelHTTP`: this build has no TLS",
+            "set it to 0, or use a build with TLS",
+        )),
+    }
+}
+
+fn plain_handler(feed: Feed) -> server::Handler {
+    Box::new(move |socket, from| feed.clone().serve(socket, from).boxed())
 }
 
 fn listen_admin(

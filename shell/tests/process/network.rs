@@ -19,7 +19,7 @@ fn pair(scratch: &Scratch) -> (Node, Node) {
 }
 
 /// Announces until the other has it: the mesh forms within a few heartbeats.
-fn announce_until_produced(from: &Node, to: &mut Node, kind: &str) -> String {
+fn announce_until_produced(from: &Node, to: &Node, kind: &str) -> String {
     for _ in 0..40 {
         let told = from.told(&["announce", kind]);
         let hash = told.split(' ').next().unwrap().to_owned();
@@ -35,8 +35,8 @@ fn announce_until_produced(from: &Node, to: &mut Node, kind: &str) -> String {
 #[test]
 fn a_block_announced_at_one_node_is_produced_at_the_other_and_shown() {
     let scratch = Scratch::new();
-    let (one, mut two) = pair(&scratch);
-    announce_until_produced(&one, &mut two, "block");
+    let (one, two) = pair(&scratch);
+    announce_until_produced(&one, &two, "block");
     let mut viewer = viewer(&two);
     assert_eq!(shown(&mut viewer)["peer_id"], two.ready["peer_id"]);
     let told = one.told(&["announce", "block"]);
