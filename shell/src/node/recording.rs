@@ -187,6 +187,23 @@ mod tests {
     }
 
     #[test]
+    fn a_full_disk_ends_the_recording_with_the_reason() {
+        let file = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let sink = Sink { file, gathered: Vec::new(), written: 0, last_flush: Instant::now() };
+        let mut recording = Recording {
+            recorder: Recorder::default(),
+            tail: Arc::new(Mutex::new(sink)),
+            path: PathBuf::from("/dev/full"),
+        };
+        recording.recorder.begin(&config(), [7; 32], Now::at_secs(0));
+        let fault = (0..10_000)
+            .find_map(|_| recording.input(Now::at_secs(1), &Input::Timeout, || [0; 32]).err())
+            .expect("the disk is full");
+        assert!(fault.problem.starts_with("the recording ends here"), "{fault}");
+        assert!(fault.remedy.contains("make room"), "{fault}");
+    }
+
+    #[test]
     fn a_recording_overwrites_nothing() {
         let scratch = Scratch::new();
         let path = scratch.0.join("recording");
