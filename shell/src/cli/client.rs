@@ -1,0 +1,211 @@
+//! Commands that talk to a running node, found by its data directory.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use clap::ArgMatches;
+use peerage_proto::control::{AnnounceKind, AnnounceRequest, ShutdownRequest, StatusReply, StatusRequest};
+use serde_json::json;
+use tonic::{Request, Status};
+
+use crate::data_dir::key;
+use crate::fault::{Fault, code};
+use crate::http::client::{Channel, connect};
+use crate::http::control::{ControlClient, KEY};
+use crate::node::report::Format;
+use crate::runtime::Shared;
+use crate::settings::Secret;
+
+/// A running node.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    addr: SocketAddr,
+    key: Secret,
+    output: Format,
+}
+
+impl Target {
+    /// Reads address and key from the data directory.
+    pub(super) fn find(data_dir: &Path, output: Format) -> Result<Self, Fault> {
+        let remedy = "start one (`peerage run`), or name its --data-dir";
+        let nobody = |why: String| {
+            Fault::new(code::UNAVAILABLE, format!("no node runs on {}: {why}", data_dir.display()), remedy)
+        };
+        let path = data_dir.join("admin.addr");
+        let text =
+            fs::read_to_string(&path).map_err(|error| nobody(format!("{}: {error}", path.display())))?;
+        let mut addr: SocketAddr = text
+            .trim()
+            .parse()
+            .map_err(|_| nobody("its operator listener is off (admin_listen)".to_owned()))?;
+        if addr.ip().is_unspecified() {
+            addr.set_ip(if addr.is_ipv4() {
+                [127, 0, 0, 1].into()
+            } else {
+                std::net::Ipv6Addr::LOCALHOST.into()
+            });
+        }
+        Ok(Self { addr, key: key::read_admin_key(&data_dir.join("admin.key"))?, output })
+    }
+
+    async fn connect(&self, runtime: &Shared) -> Result<ControlClient<Channel>, Fault> {
+        connect(runtime, self.addr).await.map_err(|error| {
+            Fault::new(
+                code::UNAVAILABLE,
+                format!("no node answers at {}: {error}", self.addr),
+                "start one (`peerage run`), or name its --data-dir",
+            )
+        })
+    }
+
+    fn request<T>(&self, message: T) -> Result<Request<T>, Fault> {
+        let mut request = Request::new(message);
+        let key = self.key.reveal().parse().map_err(|_| {
+            Fault::new(
+                code::DATA,
+                "the admin key is not plain text",
+                "remove admin.key; the node makes a new one at its next start",
+            )
+        })?;
+        request.metadata_mut().insert(KEY, key);
+        Ok(request)
+    }
+}
+
+fn refused(status: &Status) -> Fault {
+    let key = matches!(status.code(), tonic::Code::Unauthenticated | tonic::Code::PermissionDenied);
+    let gone = status.code() == tonic::Code::Unavailable;
+    let code = match (key, gone) {
+        (true, _) => code::PERMISSION,
+        (false, true) => code::UNAVAILABLE,
+        (false, false) => code::DATA,
+    };
+    Fault::new(code, format!("the node refuses: {}", status.message()), "")
+}
+
+/// What `announce` is to ask for.
+pub(super) fn announce_request(matches: &ArgMatches) -> Result<AnnounceRequest, Fault> {
+    let kind = match matches.get_one::<String>("kind").map(String::as_str) {
+        Some("subtree") => AnnounceKind::Subtree,
+        Some(_) | None => AnnounceKind::Block,
+    };
+    Ok(AnnounceRequest {
+        kind: kind.into(),
+        count: matches.get_one::<u32>("count").copied().unwrap_or(1),
+        hash: matches.get_one::<String>("hash").cloned(),
+        base_url: None,
+    })
+}
+
+/// Lets the node announce something.
+pub(super) async fn announce(runtime: Shared, target: Target, request: AnnounceRequest) -> Result<(), Fault> {
+    let request = target.request(request)?;
+    let reply = target.connect(&runtime).await?.announce(request).await.map_err(|status| refused(&status))?;
+    for announced in reply.into_inner().announced {
+        match target.output {
+            Format::Text => println!("{} {}", announced.hash, announced.height),
+            Format::Json => println!(
+                "{}",
+                json!({"event": "announced", "hash": announced.hash, "height": announced.height})
+            ),
+        }
+    }
+    Ok(())
+}
+
+/// Stops the node.
+pub(super) async fn shutdown(runtime: Shared, target: Target) -> Result<(), Fault> {
+    let request = target.request(ShutdownRequest {})?;
+    target.connect(&runtime).await?.shutdown(request).await.map_err(|status| refused(&status))?;
+    Ok(())
+}
+
+/// Says what the node is and does.
+pub(super) async fn status(runtime: Shared, target: Target, json: bool) -> Result<(), Fault> {
+    let request = target.request(StatusRequest {})?;
+    let reply = target
+        .connect(&runtime)
+        .await?
+        .status(request)
+        .await
+        .map_err(|status| refused(&status))?
+        .into_inner();
+    if json {
+        println!("{}", as_json(&reply));
+    } else {
+        print!("{}", as_text(&reply));
+    }
+    Ok(())
+}
+
+fn as_json(reply: &StatusReply) -> serde_json::Value {
+    let peers: Vec<_> = reply
+        .peers
+        .iter()
+        .map(|peer| {
+            json!({
+                "peer_id": peer.peer_id,
+                "direction": peer.direction,
+                "address": peer.address,
+                "connected_ms": peer.connected_ms,
+                "height": peer.height,
+                "client_name": peer.client_name,
+            })
+        })
+        .collect();
+    let health: Vec<_> = reply
+        .health
+        .iter()
+        .map(|item| json!({"name": item.name, "healthy": item.healthy, "detail": item.detail}))
+        .collect();
+    json!({
+        "version": reply.version,
+        "peer_id": reply.peer_id,
+        "network": reply.network,
+        "data_dir": reply.data_dir,
+        "profile": reply.profile,
+        "p2p": reply.listen_addresses,
+        "feed": reply.feed_address,
+        "admin": reply.admin_address,
+        "fsm_state": reply.fsm_state,
+        "tip_hash": reply.tip_hash,
+        "tip_height": reply.tip_height,
+        "uptime_ms": reply.uptime_ms,
+        "peers": peers,
+        "counters": reply.counters,
+        "state_hash": reply.state_hash,
+        "health": health,
+    })
+}
+
+fn as_text(reply: &StatusReply) -> String {
+    let mut text = format!(
+        "peer id    {}\nnetwork    {} ({})\nversion    {}\ndata dir   {}\nlistening  {}\nfeed       {}\nadmin      {}\n\
+         chain      {} at {} {}\nuptime     {} s\nstate      {}\npeers      {}\n",
+        reply.peer_id,
+        reply.network,
+        reply.profile,
+        reply.version,
+        reply.data_dir,
+        reply.listen_addresses.join(" "),
+        reply.feed_address,
+        reply.admin_address,
+        reply.fsm_state,
+        reply.tip_height,
+        reply.tip_hash,
+        reply.uptime_ms / 1000,
+        reply.state_hash,
+        reply.peers.len(),
+    );
+    for peer in &reply.peers {
+        text.push_str(&format!(
+            "  {} {} {} height {} {}\n",
+            peer.direction, peer.peer_id, peer.address, peer.height, peer.client_name
+        ));
+    }
+    for item in reply.health.iter().filter(|item| !item.healthy) {
+        text.push_str(&format!("failing    {}: {}\n", item.name, item.detail));
+    }
+    text
+}

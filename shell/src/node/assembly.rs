@@ -1,0 +1,234 @@
+//! Puts a node together: settings, data directory, listeners, neighbours, core.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use futures::channel::mpsc;
+use peerage_core::{Node, Pump};
+use serde_json::json;
+
+use super::broker::EmbeddedBroker;
+use super::chain::EmbeddedChain;
+use super::clock::Clock;
+use super::event_loop::{EventLoop, Timer};
+use super::recording::Recording;
+use super::report::{Format, Report};
+use super::status::Identity;
+use super::store::FileStore;
+use crate::data_dir::{DataDir, files, key};
+use crate::fault::{Fault, code};
+use crate::http::admin::{self, Admin};
+use crate::http::control::{CALLS_MAX, Calls};
+use crate::http::feed::Feed;
+use crate::http::hub::Hub;
+use crate::http::server;
+use crate::p2p::behaviour;
+use crate::p2p::convert;
+use crate::p2p::gate::Budget;
+use crate::p2p::{P2p, Start};
+use crate::runtime::{self, Shared, Spawn};
+use crate::settings::{Secret, Settings};
+
+/// What the command line says about a run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The data directory.
+    pub data_dir: PathBuf,
+    /// Everything that was set.
+    pub settings: Settings,
+    /// Where to record.
+    pub record: Option<PathBuf>,
+    /// How facts are written.
+    pub output: Format,
+}
+
+/// How long a connection may be over its budget of bytes.
+const FLOOD_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Runs a node to its end.
+///
+/// # Errors
+/// When it cannot start, or does not stop in good order.
+pub async fn run(runtime: Shared, options: Options) -> Result<(), Fault> {
+    let Options { data_dir, settings, record, output } = options;
+    let data_dir = DataDir::open(&data_dir)?;
+    let folder = settings.peer_cache_dir.clone().unwrap_or_else(|| data_dir.path().to_owned());
+    let key = key::identity(&settings.private_key, &folder.join("p2p.key"))?;
+    let admin_key = key::admin_key(&data_dir.file("admin.key"))?;
+    let local = convert::peer(&key.public().to_peer_id())
+        .ok_or_else(|| Fault::new(code::DATA, "the key gives an id of unknown kind", "use an Ed25519 key"))?;
+    let config = settings.core(local)?;
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed)
+        .map_err(|error| Fault::new(code::SYSTEM, format!("no randomness: {error}"), ""))?;
+    let clock = Clock::default();
+    let start = clock.now();
+    let actions_max = config.limits.actions_per_input_max();
+    let recording = record.map(|path| Recording::create(&path, &config, seed, start)).transpose()?;
+    let node = Node::new(config, seed, start)?;
+
+    let hub = Hub::new(settings.feed_limits.clone());
+    let (calls, calls_receiver) = mpsc::channel(CALLS_MAX);
+    let feed = listen_feed(&runtime, &settings, &hub)?;
+    let admin = listen_admin(&runtime, &settings, calls, admin_key)?;
+    let floods = Arc::<AtomicU64>::default();
+    let p2p = libp2p(&runtime, &settings, &key, Arc::clone(&floods))?;
+    let identity = Identity {
+        peer_id: local.to_base58(),
+        network: settings.teranode.network.to_string(),
+        data_dir: data_dir.path().display().to_string(),
+        profile: settings.profile.to_owned(),
+        feed: feed.map(|addr| addr.to_string()).unwrap_or_default(),
+        admin: admin.map(|addr| addr.to_string()).unwrap_or_default(),
+    };
+    let admin_file = data_dir.file("admin.addr");
+    files::replace(&admin_file, identity.admin.as_bytes(), 0o644)
+        .map_err(|error| files::cannot_create(&admin_file, &error))?;
+    let mut report = Report::new(output);
+    advise(&mut report, feed, admin);
+    let mut event_loop = EventLoop {
+        pump: Pump::new(node, actions_max),
+        clock,
+        p2p,
+        chain: Box::new(EmbeddedChain::new(settings.teranode.network)),
+        broker: Box::new(EmbeddedBroker::default()),
+        store: FileStore::new(runtime.clone(), folder),
+        hub,
+        calls: calls_receiver,
+        signals: runtime
+            .signals()
+            .map_err(|error| Fault::new(code::SYSTEM, format!("signals: {error}"), ""))?,
+        report,
+        recording,
+        identity,
+        floods,
+        timer: Timer::new(),
+        turn: 0,
+        health: Vec::new(),
+        waiting_to_listen: settings.conn.listen.len(),
+        stopping: None,
+    };
+    if settings.conn.listen.is_empty() {
+        event_loop.ready();
+    }
+    let outcome = event_loop.run().await;
+    // The next run writes its own; a reader that comes between finds nobody.
+    let _ = std::fs::remove_file(&admin_file);
+    drop(data_dir);
+    outcome
+}
+
+fn libp2p(
+    runtime: &Shared,
+    settings: &Settings,
+    key: &libp2p::identity::Keypair,
+    floods: Arc<AtomicU64>,
+) -> Result<P2p, Fault> {
+    let raw =
+        runtime.transport().map_err(|error| Fault::new(code::SYSTEM, format!("TCP and DNS: {error}"), ""))?;
+    P2p::new(Start {
+        raw,
+        executor: Box::new(Spawn(runtime.clone())),
+        options: behaviour::Options {
+            key,
+            gossipsub: &settings.gossipsub,
+            dht_mode: settings.conn.dht_mode,
+            protocol_version: settings.teranode.network.identify_protocol_version().to_owned(),
+            agent_version: format!("peerage/{}", env!("CARGO_PKG_VERSION")),
+        },
+        announce: settings.announce.clone(),
+        budget: Budget {
+            bytes_per_second_max: settings.bytes_per_second_max,
+            patience: FLOOD_PATIENCE,
+            floods,
+        },
+        dial_private: settings.conn.allow_private,
+    })
+    .map_err(|problem| Fault::new(code::CONFIG, format!("failed to create p2p client: {problem}"), ""))
+}
+
+fn bind(
+    runtime: &Shared,
+    key: &str,
+    addr: SocketAddr,
+) -> Result<(Box<dyn runtime::Listener>, SocketAddr), Fault> {
+    runtime::bind(&**runtime, addr).map_err(|error| {
+        Fault::new(
+            code::SYSTEM,
+            format!("cannot listen on {addr} ({key}): {error}"),
+            format!("stop whatever uses the port, or set {key} to another address, or to nothing"),
+        )
+    })
+}
+
+fn listen_feed(runtime: &Shared, settings: &Settings, hub: &Hub) -> Result<Option<SocketAddr>, Fault> {
+    let Some(addr) = settings.feed else { return Ok(None) };
+    let (listener, addr) = bind(runtime, "p2p_httpListenAddress", addr)?;
+    let limits = settings.feed_limits.clone();
+    // Room for requests beside the clients.
+    let connections_max = usize::try_from(limits.clients_max).unwrap_or(usize::MAX).saturating_add(256);
+    let feed = Feed::new(runtime.clone(), hub.clone(), limits);
+    let handler = feed_handler(feed, settings)?;
+    runtime.spawn(server::accept(runtime.clone(), listener, connections_max, handler).boxed());
+    Ok(Some(addr))
+}
+
+#[cfg(feature = "tls")]
+fn feed_handler(feed: Feed, settings: &Settings) -> Result<server::Handler, Fault> {
+    let Some((certificate, key)) = &settings.feed_tls else { return Ok(plain_handler(feed)) };
+    let tls = crate::http::tls::Tls::load(certificate, key)?;
+    Ok(Box::new(move |socket, from| {
+        let (feed, tls) = (feed.clone(), tls.clone());
+        async move {
+            if let Ok(socket) = tls.accept(socket).await {
+                feed.serve(socket, from).await;
+            }
+        }
+        .boxed()
+    }))
+}
+
+#[cfg(not(feature = "tls"))]
+fn feed_handler(feed: Feed, settings: &Settings) -> Result<server::Handler, Fault> {
+    match settings.feed_tls {
+        None => Ok(plain_handler(feed)),
+        Some(_) => Err(Fault::new(
+            code::CONFIG,
+            "setting `securityLevelHTTP`: this build has no TLS",
+            "set it to 0, or use a build with TLS",
+        )),
+    }
+}
+
+fn plain_handler(feed: Feed) -> server::Handler {
+    Box::new(move |socket, from| feed.clone().serve(socket, from).boxed())
+}
+
+fn listen_admin(
+    runtime: &Shared,
+    settings: &Settings,
+    calls: Calls,
+    key: Secret,
+) -> Result<Option<SocketAddr>, Fault> {
+    let Some(addr) = settings.admin else { return Ok(None) };
+    let (listener, addr) = bind(runtime, "admin_listen", addr)?;
+    let admin = Admin::new(runtime.clone(), calls, key);
+    let handler: server::Handler = Box::new(move |socket, from| admin.clone().serve(socket, from).boxed());
+    runtime.spawn(server::accept(runtime.clone(), listener, admin::CONNECTIONS_MAX, handler).boxed());
+    Ok(Some(addr))
+}
+
+fn advise(report: &mut Report, feed: Option<SocketAddr>, admin: Option<SocketAddr>) {
+    if feed.is_none() {
+        report.event(
+            &json!({"event": "feed_off", "problem": "p2p_httpListenAddress is empty: no feed, no /health"}),
+        );
+    }
+    if admin.is_some_and(|addr| !addr.ip().is_loopback()) {
+        report.event(&json!({"event": "bound_to_all", "problem": "admin_listen is not a loopback address: others can reach it"}));
+    }
+}

@@ -1,0 +1,423 @@
+//! The loop: one input at a time into the core, every action of it started before the next (core, `contract`). Local
+//! work comes first, remote work last; callers, viewers, chain and network take turns. Starting only enqueues.
+
+use std::future::poll_fn;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use futures::channel::mpsc;
+use futures::stream::BoxStream;
+use futures::{FutureExt as _, StreamExt as _};
+use futures_timer::Delay;
+use peerage_core::explain::Notice;
+use peerage_core::input::{Action, Document, Input, Neighbour};
+use peerage_core::teranode::{Action as TeranodeAction, Input as TeranodeInput};
+use peerage_core::{Node, Pump};
+use peerage_proto::Hash256;
+use peerage_proto::control::{AnnounceKind, AnnounceReply, AnnounceRequest, Announced};
+use serde_json::json;
+use tonic::Status;
+
+use super::broker::Broker;
+use super::chain::Chain;
+use super::clock::{Clock, header_time};
+use super::metrics::{self, ShellCounters};
+use super::recording::Recording;
+use super::report::Report;
+use super::status::{self, Identity};
+use super::store::FileStore;
+use crate::data_dir::files;
+use crate::fault::{Fault, code};
+use crate::http::control::Call;
+use crate::http::hub::Hub;
+use crate::p2p::P2p;
+
+/// Everything that the loop drives.
+pub struct EventLoop {
+    pub(super) pump: Pump<Node>,
+    pub(super) clock: Clock,
+    pub(super) p2p: P2p,
+    pub(super) chain: Box<dyn Chain>,
+    pub(super) broker: Box<dyn Broker>,
+    pub(super) store: FileStore,
+    pub(super) hub: Hub,
+    pub(super) calls: mpsc::Receiver<Call>,
+    pub(super) signals: BoxStream<'static, ()>,
+    pub(super) report: Report,
+    pub(super) recording: Option<Recording>,
+    pub(super) identity: Identity,
+    pub(super) floods: std::sync::Arc<std::sync::atomic::AtomicU64>,
+    pub(super) timer: Timer,
+    pub(super) turn: usize,
+    pub(super) health: Vec<(Neighbour, String)>,
+    pub(super) waiting_to_listen: usize,
+    pub(super) stopping: Option<Instant>,
+}
+
+impl std::fmt::Debug for EventLoop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EventLoop").field("identity", &self.identity).finish_non_exhaustive()
+    }
+}
+
+/// What happened.
+enum Happening {
+    Input(Input),
+    Call(Call),
+    Signal,
+    Drained,
+}
+
+/// Inputs in one go before other tasks of the process get their turn.
+const INPUTS_MAX: u32 = 64;
+/// Longest time between the wish to stop and the end.
+const DRAIN_MAX: Duration = Duration::from_millis(1800);
+/// Shortest time for the same, so that the last answers and goodbyes leave.
+const DRAIN_MIN: Duration = Duration::from_millis(60);
+/// WebSocket close code: going away.
+const GOING_AWAY: u16 = 1001;
+/// Things announced by one call.
+const ANNOUNCE_MAX: u32 = 1000;
+
+impl EventLoop {
+    /// Runs until the node has stopped.
+    ///
+    /// # Errors
+    /// When it cannot start, or a second signal came while it stopped.
+    pub async fn run(mut self) -> Result<(), Fault> {
+        self.load();
+        self.feed(Input::Start);
+        let outcome = self.turns().await;
+        let hash = self.pump.core().state_hash();
+        if let Some(recording) = self.recording.take() {
+            match recording.end(hash) {
+                Ok(inputs) => self.report.event(&json!({"event": "recorded", "inputs": inputs})),
+                Err(fault) => self.recording_ended(&fault),
+            }
+        }
+        let hash = peerage_proto::hex::encode(&hash);
+        self.report.event(&json!({"event": "stopped", "state_hash": hash}));
+        self.report.close();
+        outcome
+    }
+
+    async fn turns(&mut self) -> Result<(), Fault> {
+        let mut inputs = 0;
+        loop {
+            if let Some(failed) = self.p2p.take_failure() {
+                return Err(Fault::new(
+                    code::SYSTEM,
+                    format!("cannot listen on {}: {}", failed.addr, failed.cause),
+                    "stop whatever uses the port, or set p2p_listen_addresses or p2p_port",
+                ));
+            }
+            match poll_fn(|cx| self.poll_happening(cx)).await {
+                Happening::Input(input) => self.feed(input),
+                Happening::Call(call) => self.answer(call),
+                Happening::Signal if self.stopping.is_some() => {
+                    return Err(Fault::new(code::INTERRUPTED, "interrupted while stopping", ""));
+                }
+                Happening::Signal => self.stop("signal"),
+                Happening::Drained => return Ok(()),
+            }
+            inputs += 1;
+            if inputs % INPUTS_MAX == 0 {
+                yield_now().await;
+            }
+        }
+    }
+
+    fn poll_happening(&mut self, cx: &mut Context<'_>) -> Poll<Happening> {
+        if let Poll::Ready(Some(())) = self.signals.poll_next_unpin(cx) {
+            return Poll::Ready(Happening::Signal);
+        }
+        if let Poll::Ready(input) = self.poll_local(cx) {
+            return Poll::Ready(Happening::Input(input));
+        }
+        let demand = self.pump.demand();
+        self.hub.set_accepting(demand.feed && self.stopping.is_none());
+        self.p2p.set_demand(demand.accept, demand.gossip);
+        const SOURCES: usize = 4;
+        for offset in 0..SOURCES {
+            let source = (self.turn + offset) % SOURCES;
+            let happening = match source {
+                0 => self.poll_call(cx),
+                1 => self
+                    .hub
+                    .poll_event(cx)
+                    .map(|event| Happening::Input(Input::Teranode(TeranodeInput::Feed(event)))),
+                2 => self.chain.poll_next(cx, demand.chain).map(Happening::Input),
+                _ => self.p2p.poll_next(cx).map(Happening::Input),
+            };
+            if happening.is_ready() {
+                self.turn = source + 1;
+                return happening;
+            }
+        }
+        self.poll_drained(cx)
+    }
+
+    fn poll_call(&mut self, cx: &mut Context<'_>) -> Poll<Happening> {
+        match self.calls.poll_next_unpin(cx) {
+            Poll::Ready(Some(call)) => Poll::Ready(Happening::Call(call)),
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Completions and deadlines.
+    fn poll_local(&mut self, cx: &mut Context<'_>) -> Poll<Input> {
+        if let Poll::Ready(input) = self.store.poll_next(cx) {
+            return Poll::Ready(input);
+        }
+        if let Poll::Ready(input) = self.broker.poll_next(cx) {
+            return Poll::Ready(input);
+        }
+        let deadline = self.pump.deadline().map(|deadline| deadline.at.as_micros());
+        self.timer.poll(cx, deadline, &self.clock).map(|()| Input::Timeout)
+    }
+
+    /// While stopping: whether everything has left.
+    fn poll_drained(&mut self, cx: &mut Context<'_>) -> Poll<Happening> {
+        let Some(since) = self.stopping else { return Poll::Pending };
+        let idle = self.store.is_idle() && self.hub.is_empty();
+        let elapsed = since.elapsed();
+        if elapsed >= DRAIN_MAX || idle && elapsed >= DRAIN_MIN {
+            return Poll::Ready(Happening::Drained);
+        }
+        self.timer.wake_after(cx, DRAIN_MIN);
+        Poll::Pending
+    }
+
+    /// Reads what the last run stored.
+    fn load(&mut self) {
+        let document = Document::AddressCache;
+        match self.store.load(document) {
+            Ok(Some(content)) => self.feed(Input::Loaded(document, content)),
+            Ok(None) => {}
+            Err(error) => {
+                let what = super::store::name(document).to_owned();
+                self.tell(&Notice::Unreadable { what, problem: error.to_string() });
+            }
+        }
+    }
+
+    /// One input into the core, and every action of it started.
+    fn feed(&mut self, input: Input) {
+        let now = self.clock.now();
+        let core = self.pump.core();
+        if let Some(recording) = &mut self.recording
+            && let Err(fault) = recording.input(now, &input, || core.state_hash())
+        {
+            self.recording = None;
+            self.recording_ended(&fault);
+        }
+        if let Input::Health { neighbour, detail, .. } = &input {
+            self.health.retain(|(other, _)| other != neighbour);
+            self.health.push((*neighbour, detail.clone()));
+        }
+        let mut notices = Vec::new();
+        let Self { pump, p2p, chain, broker, store, hub, report, .. } = self;
+        pump.feed(now, input, |action| match action {
+            Action::Conn(action) => p2p.start_conn(action),
+            Action::Gossipsub(action) => p2p.start_gossip(action),
+            Action::Teranode(TeranodeAction::Query { op, query }) => chain.start(op, query),
+            Action::Teranode(TeranodeAction::Produce { op, topic, key, value }) => {
+                report.produced(topic, &value);
+                broker.start(op, topic, key, value);
+            }
+            Action::Teranode(TeranodeAction::Feed(action)) => hub.start(action),
+            Action::Teranode(TeranodeAction::SendDirect { op, to: _, data: _ }) => p2p.refuse_direct(op),
+            Action::Store { op, document, content } => store.start(op, document, content),
+            Action::Notice(notice) => notices.push(notice),
+        });
+        notices.iter().for_each(|notice| self.tell(notice));
+    }
+
+    fn tell(&mut self, notice: &Notice) {
+        // The first line of a report is what the node is; until then its addresses are gathered.
+        let early = matches!(notice, Notice::Listening { .. }) && self.waiting_to_listen != usize::MAX;
+        if !early {
+            self.report.notice(notice);
+        }
+        if let Notice::Unreadable { .. } = notice {
+            self.set_aside(Document::AddressCache);
+        }
+        if let Notice::Listening { .. } = notice {
+            self.waiting_to_listen = self.waiting_to_listen.saturating_sub(1);
+            if self.waiting_to_listen == 0 {
+                self.ready();
+                self.waiting_to_listen = usize::MAX;
+            }
+        }
+    }
+
+    /// Says once that the node is up, and what it is.
+    pub(super) fn ready(&mut self) {
+        let identity = &self.identity;
+        let listening: Vec<String> =
+            self.pump.core().view().conns().listening().iter().map(ToString::to_string).collect();
+        self.report.event(&json!({
+            "event": "ready",
+            "version": env!("CARGO_PKG_VERSION"),
+            "peer_id": identity.peer_id,
+            "network": identity.network,
+            "profile": identity.profile,
+            "data_dir": identity.data_dir,
+            "p2p": listening,
+            "feed": identity.feed,
+            "admin": identity.admin,
+        }));
+    }
+
+    fn set_aside(&mut self, document: Document) {
+        let path = self.store.path(document);
+        let event = match files::set_aside(&path) {
+            Ok(name) => {
+                json!({"event": "set_aside", "what": path.display().to_string(), "as": name.display().to_string()})
+            }
+            Err(error) => {
+                json!({"event": "set_aside", "what": path.display().to_string(), "failed": error.to_string()})
+            }
+        };
+        self.report.event(&event);
+    }
+
+    fn recording_ended(&mut self, fault: &Fault) {
+        self.report
+            .event(&json!({"event": "recording_ended", "problem": fault.problem, "remedy": fault.remedy}));
+    }
+
+    fn stop(&mut self, cause: &str) {
+        if self.stopping.is_some() {
+            return;
+        }
+        self.stopping = Some(Instant::now());
+        self.report.event(&json!({"event": "stopping", "cause": cause}));
+        self.feed(Input::Stop);
+        self.hub.close_all(GOING_AWAY);
+    }
+
+    fn answer(&mut self, call: Call) {
+        // A caller that has gone needs no answer.
+        match call {
+            Call::Announce(request, reply) => {
+                let _ = reply.send(self.announce(&request));
+            }
+            Call::Status(reply) => {
+                let core = self.pump.core();
+                let now = self.clock.now();
+                let _ = reply.send(status::reply(
+                    &self.identity,
+                    &core.view(),
+                    core.state_hash(),
+                    now,
+                    &self.health,
+                ));
+            }
+            Call::Metrics(reply) => {
+                let shell = ShellCounters {
+                    gossip_ignored: self.p2p.ignored(),
+                    floods: self.floods.load(Ordering::Relaxed),
+                    feed_refused: self.hub.refused(),
+                    feed_clients: self.hub.len() as u64,
+                    report_lost: self.report.lost(),
+                };
+                let _ = reply.send(metrics::page(&self.pump.core().view(), &shell));
+            }
+            Call::Shutdown(reply) => {
+                let _ = reply.send(());
+                self.stop("shutdown");
+            }
+        }
+    }
+
+    /// Lets the chain make or find what is to be announced; the core announces it as it does all the chain's news.
+    fn announce(&mut self, request: &AnnounceRequest) -> Result<AnnounceReply, Status> {
+        if self.stopping.is_some() {
+            return Err(Status::unavailable("the node stops"));
+        }
+        if request.base_url.is_some() {
+            return Err(Status::unimplemented(
+                "another base URL than the node's own (asset_httpPublicAddress)",
+            ));
+        }
+        let hash = match &request.hash {
+            Some(text) => Some(
+                Hash256::from_display(text)
+                    .map_err(|_| Status::invalid_argument("hash: want 64 hex characters"))?,
+            ),
+            None => None,
+        };
+        let count = request.count.max(1);
+        if count > ANNOUNCE_MAX || hash.is_some() && count > 1 {
+            return Err(Status::invalid_argument(format!(
+                "count: at most {ANNOUNCE_MAX}, and 1 with a hash"
+            )));
+        }
+        let now = header_time(self.clock.now());
+        let one = |chain: &mut dyn Chain| match (AnnounceKind::try_from(request.kind), hash) {
+            (Ok(AnnounceKind::Block), None) => chain.add_block(now),
+            (Ok(AnnounceKind::Block), Some(hash)) => chain.announce_again(hash).map(|height| (hash, height)),
+            (Ok(AnnounceKind::Subtree), hash) => chain.add_subtree(hash).map(|hash| (hash, 0)),
+            (Ok(AnnounceKind::Unspecified) | Err(_), _) => Err("kind: block or subtree".to_owned()),
+        };
+        let made: Result<Vec<_>, String> = (0..count).map(|_| one(&mut *self.chain)).collect();
+        let announced = made.map_err(Status::failed_precondition)?;
+        let announced = announced
+            .into_iter()
+            .map(|(hash, height)| Announced { hash: hash.to_string(), height })
+            .collect();
+        Ok(AnnounceReply { announced })
+    }
+}
+
+/// One alarm for the earliest deadline. Moving it costs, so it is left where it is when it would ring too early.
+pub(super) struct Timer {
+    delay: Delay,
+    rings_at: Option<Instant>,
+}
+
+impl Timer {
+    pub(super) fn new() -> Self {
+        Self { delay: Delay::new(Duration::from_secs(3600)), rings_at: None }
+    }
+
+    /// Ready when `deadline` (microseconds of `clock`) has passed.
+    fn poll(&mut self, cx: &mut Context<'_>, deadline: Option<u64>, clock: &Clock) -> Poll<()> {
+        let Some(deadline) = deadline else { return Poll::Pending };
+        let now = clock.now().mono.as_micros();
+        if deadline <= now {
+            return Poll::Ready(());
+        }
+        self.wake_after(cx, Duration::from_micros(deadline - now));
+        Poll::Pending
+    }
+
+    fn wake_after(&mut self, cx: &mut Context<'_>, wait: Duration) {
+        let now = Instant::now();
+        let until = now.checked_add(wait).unwrap_or(now);
+        if self.rings_at.is_none_or(|at| until < at || at <= now) {
+            self.delay.reset(wait);
+            self.rings_at = Some(until);
+        }
+        if self.delay.poll_unpin(cx).is_ready() {
+            // It rang between the look at the clock and now: look again.
+            self.rings_at = None;
+            cx.waker().wake_by_ref();
+        }
+    }
+}
+
+/// Lets the other tasks of the process run.
+async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(move |cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}

@@ -1,0 +1,221 @@
+//! `/metrics`: the counters of the core and of the shell as Prometheus text. No label holds an id, an address, a hash or
+//! free text.
+
+use std::fmt::{Display, Write as _};
+
+use peerage_core::conn::DisconnectReason;
+use peerage_core::input::Neighbour;
+use peerage_core::node::View;
+use peerage_core::teranode::TopicKind;
+use peerage_core::teranode::verdict::Cause;
+
+use super::report::disconnect_reason;
+
+/// Counters that the core does not have.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ShellCounters {
+    /// Gossip answered `Ignore` for want of demand.
+    pub gossip_ignored: u64,
+    /// Connections closed for more bytes than their budget.
+    pub floods: u64,
+    /// Clients of the feed refused before the core heard of them.
+    pub feed_refused: u64,
+    /// Clients of the feed.
+    pub feed_clients: u64,
+    /// Lines of the report that nobody read.
+    pub report_lost: u64,
+}
+
+const REASONS: [DisconnectReason; 12] = [
+    DisconnectReason::Trimmed,
+    DisconnectReason::Deaf,
+    DisconnectReason::PrivateAddress,
+    DisconnectReason::AddressLimit,
+    DisconnectReason::SubnetLimit,
+    DisconnectReason::PeerLimit,
+    DisconnectReason::HandshakeLimit,
+    DisconnectReason::ConnectionLimit,
+    DisconnectReason::Banned,
+    DisconnectReason::Flood,
+    DisconnectReason::Ourselves,
+    DisconnectReason::Shutdown,
+];
+
+/// The whole page.
+pub fn page(view: &View<'_>, shell: &ShellCounters) -> String {
+    let mut page = Page(String::with_capacity(8192));
+    gossip(&mut page, view);
+    connections(&mut page, view);
+    services(&mut page, view);
+    page.gauge("peerage_feed_clients", "Clients of the feed", shell.feed_clients);
+    let refused = view.counters().feed_refused.saturating_add(shell.feed_refused);
+    page.counter("peerage_feed_refused_total", "Clients of the feed refused for lack of room", refused);
+    page.counter(
+        "peerage_gossip_unheard_total",
+        "Messages ignored because the core could take no more",
+        shell.gossip_ignored,
+    );
+    page.counter("peerage_floods_total", "Connections closed for more bytes than their budget", shell.floods);
+    page.counter("peerage_report_lost_total", "Lines of the report that nobody read", shell.report_lost);
+    page.0
+}
+
+fn gossip(page: &mut Page, view: &View<'_>) {
+    let counters = view.counters();
+    page.counter("peerage_gossip_delivered_total", "Messages that the router delivered", counters.delivered);
+    page.counter("peerage_gossip_delivered_bytes_total", "Bytes of them", counters.delivered_bytes);
+    page.head("peerage_gossip_ended_total", "counter", "Messages by topic and outcome");
+    for kind in TopicKind::ALL {
+        for cause in Cause::ALL {
+            let count = counters.ended(kind, cause);
+            if count > 0 || cause == Cause::Handled {
+                page.labelled(
+                    "peerage_gossip_ended_total",
+                    &[("topic", kind.name()), ("cause", cause.name())],
+                    count,
+                );
+            }
+        }
+    }
+    page.counter(
+        "peerage_gossip_unknown_topic_total",
+        "Messages on topics that nobody here handles",
+        counters.gossip_unknown_topic,
+    );
+    page.counter("peerage_publications_total", "Publications begun", counters.published);
+    page.counter("peerage_publications_sent_total", "Of them: sent to a neighbour", counters.publish_sent);
+    page.counter(
+        "peerage_publications_without_peers_total",
+        "Of them: nobody to send to",
+        counters.publish_no_peers,
+    );
+    page.counter("peerage_publications_failed_total", "Of them: failed", counters.publish_failed);
+    page.counter("teranode_p2p_publish_blocked_total", "Announcements kept back", counters.publish_blocked);
+    let suppressed = counters.rejected_tx_suppressed;
+    page.counter(
+        "teranode_p2p_rejected_tx_publish_suppressed_total",
+        "Rejected transactions not announced",
+        suppressed,
+    );
+}
+
+fn connections(page: &mut Page, view: &View<'_>) {
+    let (table, counters) = (view.conns().table(), view.counters());
+    page.gauge("peerage_peers_connected", "Peers connected", table.peer_count());
+    page.gauge("peerage_connections", "Connections", table.connection_count());
+    page.gauge("peerage_handshakes_pending", "Handshakes not finished", table.pending_count());
+    page.gauge("peerage_peers_known", "Peers in the registry", view.teranode().registry().len());
+    page.gauge("peerage_ban_scores", "Peers with a ban score", view.teranode().bans().len());
+    page.gauge("peerage_bans", "Peers banned", view.teranode().bans().banned().count());
+    for (name, help, count) in [
+        ("peerage_connections_refused_total", "Connections refused, by reason", true),
+        ("peerage_connections_closed_total", "Connections that we closed, by reason", false),
+    ] {
+        page.head(name, "counter", help);
+        for reason in REASONS {
+            let value = if count { counters.refused_for(reason) } else { counters.closed_for(reason) };
+            page.labelled(name, &[("reason", disconnect_reason(reason))], value);
+        }
+    }
+}
+
+fn services(page: &mut Page, view: &View<'_>) {
+    let counters = view.counters();
+    page.counter("peerage_core_inputs_total", "Inputs of the core", counters.inputs);
+    page.counter("peerage_core_actions_total", "Actions of the core", counters.actions);
+    page.gauge("peerage_operations_pending", "Operations pending", view.ops().len());
+    page.counter(
+        "peerage_operations_refused_total",
+        "Operations not begun for lack of room",
+        counters.ops_refused,
+    );
+    page.counter("peerage_kafka_records_total", "Records handed to the broker", counters.produced);
+    page.counter("peerage_kafka_records_acknowledged_total", "Of them: acknowledged", counters.produce_acked);
+    page.counter("peerage_kafka_records_failed_total", "Of them: failed", counters.produce_failed);
+    page.head(
+        "teranode_p2p_gossip_kafka_publish_dropped_total",
+        "counter",
+        "Announcements dropped before the broker",
+    );
+    for kind in [TopicKind::Block, TopicKind::Subtree] {
+        let dropped = counters.ended(kind, Cause::QueueFull);
+        page.labelled("teranode_p2p_gossip_kafka_publish_dropped_total", &[("topic", kind.name())], dropped);
+    }
+    let inflight =
+        counters.produced.saturating_sub(counters.produce_acked.saturating_add(counters.produce_failed));
+    page.gauge("peerage_kafka_queue_records", "Records that wait for the broker", inflight);
+    page.counter("peerage_feed_frames_total", "Frames made for the feed", counters.feed_frames);
+    page.counter(
+        "teranode_p2p_websocket_clients_evicted_total",
+        "Clients closed because they did not read",
+        counters.feed_evicted,
+    );
+    page.counter("peerage_store_failures_total", "Documents that could not be stored", counters.store_failed);
+    page.counter(
+        "peerage_chain_malformed_total",
+        "Broken notifications of the chain",
+        counters.chain_malformed,
+    );
+    page.head("peerage_neighbour_up", "gauge", "Whether a service works, as far as is known");
+    for neighbour in Neighbour::ALL {
+        let up = u8::from(view.health().is_up(neighbour));
+        page.labelled("peerage_neighbour_up", &[("neighbour", neighbour.name())], up);
+    }
+}
+
+struct Page(String);
+
+impl Page {
+    fn head(&mut self, name: &str, kind: &str, help: &str) {
+        // Writing to a text cannot fail.
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: impl Display) {
+        self.head(name, "counter", help);
+        let _ = writeln!(self.0, "{name} {value}");
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
+        self.head(name, "gauge", help);
+        let _ = writeln!(self.0, "{name} {value}");
+    }
+
+    fn labelled(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        let labels: Vec<String> = labels.iter().map(|(label, text)| format!("{label}=\"{text}\"")).collect();
+        let _ = writeln!(self.0, "{name}{{{}}} {value}", labels.join(","));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use peerage_core::time::Now;
+    use peerage_core::{Config, Node, teranode};
+    use peerage_proto::{Network, PeerId};
+
+    #[test]
+    fn every_line_is_a_comment_or_a_sample_and_every_sample_is_described() {
+        let config = Config::new(PeerId::from_ed25519(&[1; 32]), teranode::Config::new(Network::Regtest));
+        let node = Node::new(config, [7; 32], Now::at_secs(0)).unwrap();
+        let page = page(&node.view(), &ShellCounters::default());
+        let mut described = Vec::new();
+        for line in page.lines() {
+            if let Some(rest) = line.strip_prefix("# TYPE ") {
+                described.push(rest.split(' ').next().unwrap());
+                continue;
+            }
+            if line.starts_with("# HELP ") {
+                continue;
+            }
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            let name = name.split('{').next().unwrap();
+            assert_eq!(described.last(), Some(&name), "{line}");
+            value.parse::<f64>().unwrap();
+        }
+        let mut unique = described.clone();
+        unique.sort_unstable();
+        unique.dedup();
+        assert_eq!(unique.len(), described.len(), "a metric stands twice");
+    }
+}

@@ -1,0 +1,333 @@
+//! What the operator is told: one line for each fact, as text or as JSON. A reader that does not read costs lines, never
+//! time.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use peerage_core::conn::{CloseReason, DialError, DisconnectReason, Source};
+use peerage_core::explain::Notice;
+use peerage_core::gossipsub::Acceptance;
+use peerage_core::teranode::ProduceTopic;
+use peerage_proto::kafka::KafkaBlockTopicMessage;
+use prost::Message as _;
+use serde_json::{Value, json};
+
+/// How facts are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Format {
+    /// For people; rate-limited by kind of fact.
+    #[default]
+    Text,
+    /// One JSON object a line, every fact.
+    Json,
+}
+
+/// Lines waiting for a reader.
+const LINES_MAX: usize = 4096;
+/// Lines of one kind in one window, as text.
+const KIND_LINES_MAX: u32 = 10;
+/// The window.
+const WINDOW: Duration = Duration::from_secs(10);
+
+/// Writes lines to standard output from a thread of its own.
+#[derive(Debug)]
+pub struct Report {
+    format: Format,
+    lines: Option<SyncSender<String>>,
+    writer: Option<JoinHandle<()>>,
+    kinds: BTreeMap<&'static str, (Instant, u32, u64)>,
+    lost: u64,
+}
+
+impl Report {
+    /// Begins to write.
+    pub fn new(format: Format) -> Self {
+        let (lines, receiver) = sync_channel(LINES_MAX);
+        let writer = std::thread::Builder::new()
+            .name("report".to_owned())
+            .stack_size(64 * 1024)
+            .spawn(move || write(&receiver))
+            .ok();
+        Self { format, lines: Some(lines), writer, kinds: BTreeMap::new(), lost: 0 }
+    }
+
+    /// Lines lost because nobody read.
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Tells one fact.
+    pub fn notice(&mut self, notice: &Notice) {
+        let event = event(notice);
+        self.event(&event);
+    }
+
+    /// Tells that a record goes to the broker.
+    pub fn produced(&mut self, topic: ProduceTopic, value: &[u8]) {
+        // Both records have the same members under the same numbers.
+        let Ok(record) = KafkaBlockTopicMessage::decode(value) else { return };
+        let kind = match topic {
+            ProduceTopic::Blocks => "block",
+            ProduceTopic::Subtrees => "subtree",
+        };
+        self.event(&json!({
+            "event": "produced",
+            "kind": kind,
+            "hash": record.hash,
+            "url": record.url,
+            "peer_id": record.peer_id,
+        }));
+    }
+
+    /// Tells one fact, given as a JSON object with a member `event`.
+    pub fn event(&mut self, event: &Value) {
+        match self.format {
+            Format::Json => self.line(event.to_string()),
+            Format::Text => {
+                let kind = kind(event);
+                if let Some(line) = self.limited(kind, text(event)) {
+                    self.line(line);
+                }
+            }
+        }
+    }
+
+    /// The line, unless its kind has had its share; then it is counted, and the count is told later.
+    fn limited(&mut self, kind: &'static str, line: String) -> Option<String> {
+        let now = Instant::now();
+        let (since, told, kept_back) = self.kinds.entry(kind).or_insert((now, 0, 0));
+        let mut more = 0;
+        if now.saturating_duration_since(*since) >= WINDOW {
+            (*since, *told) = (now, 0);
+            more = std::mem::take(kept_back);
+        }
+        if *told >= KIND_LINES_MAX {
+            *kept_back += 1;
+            return None;
+        }
+        *told += 1;
+        Some(if more > 0 { format!("{line} (and {more} more of this kind before)") } else { line })
+    }
+
+    fn line(&mut self, line: String) {
+        let sent = self.lines.as_ref().is_some_and(|lines| lines.try_send(line).is_ok());
+        if !sent {
+            self.lost += 1;
+        }
+    }
+
+    /// Writes out what waits, but does not wait for a reader that is asleep.
+    pub fn close(mut self) {
+        self.lines = None;
+        let Some(writer) = self.writer.take() else { return };
+        let until = Instant::now() + Duration::from_millis(300);
+        while !writer.is_finished() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+fn write(lines: &Receiver<String>) {
+    let mut out = std::io::stdout();
+    while let Ok(line) = lines.recv() {
+        // A closed pipe: nobody wants to know. The node goes on.
+        if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
+            return;
+        }
+    }
+}
+
+/// The fact as a JSON object. Addresses of peers stay out (design, law 11).
+fn event(notice: &Notice) -> Value {
+    match notice {
+        Notice::Listening { addr } => json!({"event": "listening", "address": addr.to_string()}),
+        Notice::PeerConnected { peer, id, inbound, addr: _ } => json!({
+            "event": "peer_connected",
+            "peer_id": peer.to_base58(),
+            "connection": id.0,
+            "direction": if *inbound { "in" } else { "out" },
+        }),
+        Notice::PeerDisconnected { peer, reason, asked } => json!({
+            "event": "peer_disconnected",
+            "peer_id": peer.to_base58(),
+            "reason": close_reason(*reason),
+            "asked": asked.map(disconnect_reason),
+        }),
+        Notice::DialFailed { peer, source, error, retry_ms } => json!({
+            "event": "dial_failed",
+            "peer_id": peer.map(|peer| peer.to_base58()),
+            "source": source_name(*source),
+            "error": dial_error(error),
+            "retry_ms": retry_ms,
+        }),
+        Notice::Refused { addr: _, reason } => {
+            json!({"event": "refused", "reason": disconnect_reason(*reason)})
+        }
+        Notice::Verdict { kind, acceptance, cause, source } => json!({
+            "event": "verdict",
+            "topic": kind.name(),
+            "acceptance": acceptance_name(*acceptance),
+            "cause": cause.name(),
+            "peer_id": source.to_base58(),
+        }),
+        Notice::Announced { kind, hash, height } => json!({
+            "event": "announced",
+            "kind": kind.name(),
+            "hash": hash.to_string(),
+            "height": height,
+        }),
+        Notice::Penalised { peer, reason, score } => json!({
+            "event": "penalised",
+            "peer_id": peer.to_base58(),
+            "reason": format!("{reason:?}"),
+            "score": score,
+        }),
+        Notice::Banned { peer, reason, until } => json!({
+            "event": "banned",
+            "peer_id": peer.to_base58(),
+            "reason": format!("{reason:?}"),
+            "until_ms": until.as_millis(),
+        }),
+        Notice::Health { neighbour, up, detail } => json!({
+            "event": "health",
+            "neighbour": neighbour.name(),
+            "up": up,
+            "detail": detail,
+        }),
+        Notice::Unreadable { what, problem } => {
+            json!({"event": "unreadable", "what": what, "problem": problem})
+        }
+    }
+}
+
+/// The fact in words: its kind, then its members.
+fn text(event: &Value) -> String {
+    let mut line = kind(event).replace('_', " ");
+    for (name, value) in event.as_object().into_iter().flatten().filter(|(name, _)| *name != "event") {
+        match value {
+            Value::Null => {}
+            Value::String(text) => line.push_str(&format!(" {name}={text}")),
+            other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+                line.push_str(&format!(" {name}={other}"))
+            }
+        }
+    }
+    line
+}
+
+/// The kinds of facts; what is not listed shares one place.
+fn kind(event: &Value) -> &'static str {
+    const KINDS: [&str; 20] = [
+        "ready",
+        "listening",
+        "peer_connected",
+        "peer_disconnected",
+        "dial_failed",
+        "refused",
+        "verdict",
+        "announced",
+        "produced",
+        "penalised",
+        "banned",
+        "health",
+        "unreadable",
+        "set_aside",
+        "recording_ended",
+        "stopping",
+        "stopped",
+        "feed_off",
+        "bound_to_all",
+        "not_stored",
+    ];
+    let name = event["event"].as_str().unwrap_or_default();
+    KINDS.into_iter().find(|kind| *kind == name).unwrap_or("event")
+}
+
+/// A reason's name, for metrics too.
+pub const fn disconnect_reason(reason: DisconnectReason) -> &'static str {
+    match reason {
+        DisconnectReason::Trimmed => "trimmed",
+        DisconnectReason::Deaf => "deaf",
+        DisconnectReason::PrivateAddress => "private_address",
+        DisconnectReason::AddressLimit => "address_limit",
+        DisconnectReason::SubnetLimit => "subnet_limit",
+        DisconnectReason::PeerLimit => "peer_limit",
+        DisconnectReason::HandshakeLimit => "handshake_limit",
+        DisconnectReason::ConnectionLimit => "connection_limit",
+        DisconnectReason::Banned => "banned",
+        DisconnectReason::Flood => "flood",
+        DisconnectReason::Ourselves => "ourselves",
+        DisconnectReason::Shutdown => "shutdown",
+    }
+}
+
+const fn close_reason(reason: CloseReason) -> &'static str {
+    match reason {
+        CloseReason::Local => "local",
+        CloseReason::Remote => "remote",
+        CloseReason::Transport => "transport",
+    }
+}
+
+const fn source_name(source: Source) -> &'static str {
+    match source {
+        Source::Bootstrap => "bootstrap",
+        Source::Static => "static",
+        Source::Cache => "cache",
+        Source::Dht => "dht",
+        Source::Peer => "peer",
+        Source::Identify => "identify",
+    }
+}
+
+const fn acceptance_name(acceptance: Acceptance) -> &'static str {
+    match acceptance {
+        Acceptance::Accept => "accept",
+        Acceptance::Reject => "reject",
+        Acceptance::Ignore => "ignore",
+    }
+}
+
+/// The failure without the address that a system's text may hold.
+fn dial_error(error: &DialError) -> String {
+    match error {
+        DialError::Unreachable(_) => "unreachable".to_owned(),
+        DialError::WrongPeer(peer) => format!("another peer answers there: {peer}"),
+        DialError::NoAddress => "no address that can be dialled".to_owned(),
+        DialError::TimedOut => "timed out".to_owned(),
+        DialError::Ourselves => "ourselves".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_one_kind_is_cut_and_counted_and_leaves_other_kinds_alone() {
+        let mut report = Report::new(Format::Text);
+        let told = (0..100).filter(|_| report.limited("refused", "x".to_owned()).is_some()).count();
+        assert_eq!(told, 10);
+        assert!(report.limited("banned", "y".to_owned()).is_some());
+        report.kinds.get_mut("refused").unwrap().0 = Instant::now() - WINDOW;
+        let line = report.limited("refused", "x".to_owned()).unwrap();
+        assert_eq!(line, "x (and 90 more of this kind before)");
+    }
+
+    #[test]
+    fn a_fact_is_told_in_words_without_what_is_missing() {
+        let line = text(&json!({"event": "peer_connected", "peer_id": "12D3", "asked": null, "n": 3}));
+        assert_eq!(line, "peer connected n=3 peer_id=12D3");
+    }
+
+    #[test]
+    fn no_address_of_a_peer_is_told() {
+        let addr: peerage_proto::Multiaddr = "/ip4/203.0.113.7/tcp/9".parse().unwrap();
+        let refused = event(&Notice::Refused { addr, reason: DisconnectReason::Banned });
+        assert!(!refused.to_string().contains("203.0.113.7"));
+        assert!(!dial_error(&DialError::Unreachable("203.0.113.7 refused".into())).contains("203"));
+    }
+}

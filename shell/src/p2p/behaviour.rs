@@ -1,0 +1,136 @@
+//! One libp2p behaviour for both shells.
+// The derived event enum has no place for docs.
+#![allow(missing_docs)]
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use libp2p::identity::Keypair;
+use libp2p::kad::store::{MemoryStore, MemoryStoreConfig};
+use libp2p::swarm::NetworkBehaviour;
+use libp2p::swarm::behaviour::toggle::Toggle;
+use libp2p::{StreamProtocol, gossipsub, identify, kad, ping};
+use peerage_core::conn::DhtMode;
+
+/// Everything that we speak over libp2p.
+#[derive(NetworkBehaviour)]
+pub struct Behaviour {
+    /// The pubsub router.
+    pub gossipsub: gossipsub::Behaviour,
+    /// The DHT.
+    pub kad: Toggle<kad::Behaviour<MemoryStore>>,
+    /// Who is who.
+    pub identify: identify::Behaviour,
+    /// Answers, and keeps connections alive.
+    pub ping: ping::Behaviour,
+    /// Peer address requests.
+    pub stream: libp2p_stream::Behaviour,
+}
+
+/// What the behaviour is built from.
+#[derive(Clone, Debug)]
+pub struct Options<'a> {
+    /// Our key.
+    pub key: &'a Keypair,
+    /// The pubsub router's values.
+    pub gossipsub: &'a peerage_core::gossipsub::config::Config,
+    /// The DHT.
+    pub dht_mode: DhtMode,
+    /// Identify's protocol version: `/teranode/bitcoin/NETWORK/1.0.0`.
+    pub protocol_version: String,
+    /// Identify's agent version.
+    pub agent_version: String,
+}
+
+/// Builds the behaviour.
+///
+/// # Errors
+/// When a part refuses its values.
+pub fn behaviour(options: &Options<'_>) -> Result<Behaviour, String> {
+    Ok(Behaviour {
+        gossipsub: super::gossip::behaviour(options.key, options.gossipsub)?,
+        kad: Toggle::from(dht(options)),
+        identify: identify::Behaviour::new(identify_config(options)),
+        ping: ping::Behaviour::default(),
+        stream: libp2p_stream::Behaviour::new(),
+    })
+}
+
+/// Identify with a signed record and pushes; only what we announce is told (spec 12.3).
+fn identify_config(options: &Options<'_>) -> identify::Config {
+    identify::Config::new_with_signed_peer_record(options.protocol_version.clone(), options.key)
+        .with_agent_version(options.agent_version.clone())
+        .with_push_listen_addr_updates(true)
+        .with_hide_listen_addrs(true)
+}
+
+/// Kademlia as the family runs it (libp2p profile, section 4). It dials nobody by default.
+fn dht(options: &Options<'_>) -> Option<kad::Behaviour<MemoryStore>> {
+    let mode = match options.dht_mode {
+        DhtMode::Server => kad::Mode::Server,
+        DhtMode::Client => kad::Mode::Client,
+        DhtMode::Off => return None,
+    };
+    let mut config = kad::Config::new(KAD_PROTOCOL);
+    config
+        .set_replication_factor(REPLICATION)
+        .set_parallelism(PARALLELISM)
+        .set_periodic_bootstrap_interval(None)
+        // The core announces again by itself.
+        .set_provider_publication_interval(None)
+        .set_publication_interval(None)
+        .set_replication_interval(None)
+        .set_query_timeout(QUERY_TIMEOUT);
+    let local = options.key.public().to_peer_id();
+    let store =
+        MemoryStore::with_config(local, MemoryStoreConfig { max_records: 0, ..MemoryStoreConfig::default() });
+    let mut kad = kad::Behaviour::with_config(local, store, config);
+    kad.set_mode(Some(mode));
+    Some(kad)
+}
+
+/// The DHT's protocol: the public one.
+pub const KAD_PROTOCOL: StreamProtocol = StreamProtocol::new("/ipfs/kad/1.0.0");
+/// Longest search or announcement (libp2p profile: 10 s).
+pub const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
+/// k.
+pub const REPLICATION: NonZeroUsize = NonZeroUsize::new(20).expect("20 is not 0");
+/// alpha.
+pub const PARALLELISM: NonZeroUsize = NonZeroUsize::new(10).expect("10 is not 0");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(key: &Keypair, dht_mode: DhtMode) -> Options<'_> {
+        static VALUES: std::sync::LazyLock<peerage_core::gossipsub::config::Config> =
+            std::sync::LazyLock::new(Default::default);
+        Options {
+            key,
+            gossipsub: &VALUES,
+            dht_mode,
+            protocol_version: "/teranode/bitcoin/regtest/1.0.0".to_owned(),
+            agent_version: "peerage/0".to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_dht_is_server_client_or_absent_as_told() {
+        let key = Keypair::generate_ed25519();
+        let mode = |mode| behaviour(&options(&key, mode)).unwrap().kad.as_ref().map(kad::Behaviour::mode);
+        assert_eq!(mode(DhtMode::Server), Some(kad::Mode::Server));
+        assert_eq!(mode(DhtMode::Client), Some(kad::Mode::Client));
+        assert_eq!(mode(DhtMode::Off), None);
+        let kad = behaviour(&options(&key, DhtMode::Server)).unwrap().kad;
+        assert_eq!(kad.as_ref().unwrap().protocol_names(), [KAD_PROTOCOL]);
+    }
+
+    #[test]
+    fn identify_tells_the_network_and_pushes_changes() {
+        let key = Keypair::generate_ed25519();
+        let config = identify_config(&options(&key, DhtMode::Off));
+        assert_eq!(config.protocol_version(), "/teranode/bitcoin/regtest/1.0.0");
+        assert_eq!(config.agent_version(), "peerage/0");
+        assert!(config.push_listen_addr_updates());
+    }
+}

@@ -1,0 +1,255 @@
+//! The gate around the raw transport: an accepted socket waits here for the core's word before a byte of it is read,
+//! and every socket has a budget of bytes (design, decision 19).
+
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use futures::FutureExt as _;
+use futures::channel::oneshot;
+use futures::future::BoxFuture;
+use futures::io::{AsyncRead, AsyncWrite};
+use futures_timer::Delay;
+use libp2p::Multiaddr;
+use libp2p::Transport;
+use libp2p::core::transport::{DialOpts, ListenerId, TransportError, TransportEvent};
+use peerage_proto::ip::is_private;
+
+use super::convert;
+use super::transport::{RawTransport, Socket};
+
+/// An accepted socket that waits for the core's word. Dropping it refuses the socket.
+#[derive(Debug)]
+pub struct Arrival {
+    /// The other end.
+    pub addr: Multiaddr,
+    /// Sending lets the handshake begin.
+    pub admit: oneshot::Sender<()>,
+}
+
+/// Sockets accepted and not yet taken over, oldest first. The swarm reports each at once, so at most one waits.
+pub type Arrivals = Arc<Mutex<VecDeque<Arrival>>>;
+
+/// How much one connection may send us.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    /// Bytes a second, on average. Twice as many may come at once.
+    pub bytes_per_second_max: u64,
+    /// A connection that is over its budget for this long is closed.
+    pub patience: Duration,
+    /// How many connections were closed for it.
+    pub floods: Arc<AtomicU64>,
+}
+
+/// The raw transport behind the gate.
+pub struct Gate {
+    inner: RawTransport,
+    arrivals: Arrivals,
+    budget: Budget,
+    dial_private: bool,
+}
+
+impl Gate {
+    /// A gate before `inner`. Without `dial_private`, nothing below dials a private address, whoever asks for it.
+    pub fn new(inner: RawTransport, budget: Budget, dial_private: bool) -> (Self, Arrivals) {
+        let arrivals = Arrivals::default();
+        (Self { inner, arrivals: Arc::clone(&arrivals), budget, dial_private }, arrivals)
+    }
+}
+
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gate").field("budget", &self.budget).finish_non_exhaustive()
+    }
+}
+
+impl Transport for Gate {
+    type Output = Metered;
+    type Error = io::Error;
+    type ListenerUpgrade = BoxFuture<'static, io::Result<Metered>>;
+    type Dial = BoxFuture<'static, io::Result<Metered>>;
+
+    fn listen_on(&mut self, id: ListenerId, addr: Multiaddr) -> Result<(), TransportError<io::Error>> {
+        self.inner.listen_on(id, addr)
+    }
+
+    fn remove_listener(&mut self, id: ListenerId) -> bool {
+        self.inner.remove_listener(id)
+    }
+
+    fn dial(&mut self, addr: Multiaddr, opts: DialOpts) -> Result<Self::Dial, TransportError<io::Error>> {
+        let private = convert::ip(&addr).is_some_and(is_private);
+        if private && !self.dial_private {
+            let cause = "a private address, and p2p_allow_private_ips is false";
+            return Err(TransportError::Other(io::Error::new(io::ErrorKind::PermissionDenied, cause)));
+        }
+        let dial = self.inner.dial(addr, opts)?;
+        let budget = self.budget.clone();
+        Ok(async move { Ok(Metered::new(dial.await?, budget)) }.boxed())
+    }
+
+    fn poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<TransportEvent<Self::ListenerUpgrade, io::Error>> {
+        let event = ready!(Pin::new(&mut self.inner).poll(cx));
+        if let TransportEvent::Incoming { send_back_addr, .. } = &event {
+            let (admit, admitted) = oneshot::channel();
+            let arrival = Arrival { addr: send_back_addr.clone(), admit };
+            self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).push_back(arrival);
+            let budget = self.budget.clone();
+            return Poll::Ready(event.map_upgrade(move |upgrade| {
+                async move {
+                    admitted.await.map_err(|_| io::Error::from(io::ErrorKind::ConnectionRefused))?;
+                    Ok(Metered::new(upgrade.await?, budget))
+                }
+                .boxed()
+            }));
+        }
+        Poll::Ready(event.map_upgrade(|_| async { Err(io::Error::from(io::ErrorKind::Unsupported)) }.boxed()))
+    }
+}
+
+/// A socket whose incoming bytes are counted. Over the budget it is read more slowly; after long enough it fails.
+pub struct Metered {
+    socket: Socket,
+    budget: Budget,
+    /// Bytes that may come at once, as of `refilled`.
+    credit: u64,
+    refilled: Instant,
+    /// Set while over the budget.
+    pause: Option<Delay>,
+    over_since: Option<Instant>,
+}
+
+/// How long a socket over its budget is left alone at a time.
+const PAUSE: Duration = Duration::from_millis(50);
+
+impl Metered {
+    fn new(socket: Socket, budget: Budget) -> Self {
+        let credit = budget.bytes_per_second_max.saturating_mul(2);
+        Self { socket, budget, credit, refilled: Instant::now(), pause: None, over_since: None }
+    }
+
+    fn refill(&mut self) {
+        let now = Instant::now();
+        let elapsed =
+            u64::try_from(now.saturating_duration_since(self.refilled).as_micros()).unwrap_or(u64::MAX);
+        let rate = self.budget.bytes_per_second_max;
+        let gained = elapsed.saturating_mul(rate) / 1_000_000;
+        if gained > 0 {
+            self.credit = self.credit.saturating_add(gained).min(rate.saturating_mul(2));
+            self.refilled = now;
+        }
+    }
+
+    /// Ready when the socket may be read.
+    fn poll_budget(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.credit == 0 {
+            if let Some(pause) = &mut self.pause {
+                ready!(pause.poll_unpin(cx));
+                self.pause = None;
+            }
+            self.refill();
+            // Whoever uses up what each pause brings is still over its budget.
+            if self.credit < self.budget.bytes_per_second_max / 10 {
+                let since = *self.over_since.get_or_insert_with(Instant::now);
+                if since.elapsed() > self.budget.patience {
+                    self.budget.floods.fetch_add(1, Ordering::Relaxed);
+                    return Poll::Ready(Err(io::Error::other("flood: over its budget of bytes")));
+                }
+            }
+            if self.credit == 0 {
+                self.pause = Some(Delay::new(PAUSE));
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for Metered {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_budget(cx))?;
+        let most = buf.len().min(usize::try_from(self.credit).unwrap_or(usize::MAX));
+        let read = ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buf[..most]))?;
+        self.credit = self.credit.saturating_sub(read as u64);
+        if self.credit > self.budget.bytes_per_second_max {
+            self.over_since = None;
+        }
+        Poll::Ready(Ok(read))
+    }
+}
+
+impl AsyncWrite for Metered {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write_vectored(cx, bufs)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_close(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::AsyncReadExt as _;
+    use futures::executor::block_on;
+
+    struct Endless;
+    impl AsyncRead for Endless {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+            buf.fill(7);
+            Poll::Ready(Ok(buf.len()))
+        }
+    }
+    impl AsyncWrite for Endless {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(buf.len()))
+        }
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn metered(rate: u64, patience: Duration) -> Metered {
+        let budget = Budget { bytes_per_second_max: rate, patience, floods: Arc::default() };
+        Metered::new(Box::new(Endless), budget)
+    }
+
+    #[test]
+    fn a_socket_within_its_budget_is_read_at_once() {
+        let mut socket = metered(1 << 20, Duration::ZERO);
+        block_on(socket.read_exact(&mut vec![0; 2 << 20])).unwrap();
+        assert_eq!(socket.budget.floods.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_socket_over_its_budget_is_slowed_down_and_then_closed() {
+        let mut socket = metered(1 << 20, Duration::from_millis(200));
+        let started = Instant::now();
+        let error = block_on(socket.read_exact(&mut vec![0; 64 << 20])).unwrap_err();
+        assert!(error.to_string().starts_with("flood"), "{error}");
+        assert!(started.elapsed() >= Duration::from_millis(200), "it was slowed down first");
+        assert_eq!(socket.budget.floods.load(Ordering::Relaxed), 1);
+    }
+}

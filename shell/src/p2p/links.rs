@@ -1,0 +1,139 @@
+//! Names of connections: the core's numbers and libp2p's, and what each waits for.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use futures::channel::oneshot;
+use libp2p::swarm;
+use peerage_core::conn::{ConnectionId, PendingId};
+use peerage_core::op::OpId;
+
+/// Every connection, handshake and dial that stands.
+#[derive(Debug, Default)]
+pub struct Links {
+    next: u64,
+    by_swarm: HashMap<swarm::ConnectionId, ConnectionId>,
+    by_core: BTreeMap<ConnectionId, swarm::ConnectionId>,
+    pending: HashMap<swarm::ConnectionId, PendingId>,
+    waiting: BTreeMap<PendingId, oneshot::Sender<()>>,
+    dials: HashMap<swarm::ConnectionId, OpId>,
+    closing: HashSet<swarm::ConnectionId>,
+}
+
+impl Links {
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    /// A socket was accepted; `admit` lets its handshake begin.
+    pub fn arrived(&mut self, id: swarm::ConnectionId, admit: oneshot::Sender<()>) -> PendingId {
+        let pending = PendingId(self.number());
+        self.pending.insert(id, pending);
+        self.waiting.insert(pending, admit);
+        pending
+    }
+
+    /// Lets a handshake begin.
+    pub fn admit(&mut self, pending: PendingId) {
+        if let Some(admit) = self.waiting.remove(&pending) {
+            // It fails only when the socket has gone meanwhile, which is reported on its own.
+            let _ = admit.send(());
+        }
+    }
+
+    /// Drops an accepted socket.
+    pub fn refuse(&mut self, pending: PendingId) {
+        self.waiting.remove(&pending);
+    }
+
+    /// A handshake ended, well or not.
+    pub fn handshake_ended(&mut self, id: swarm::ConnectionId) -> Option<PendingId> {
+        let pending = self.pending.remove(&id)?;
+        self.waiting.remove(&pending);
+        Some(pending)
+    }
+
+    /// A dial begins.
+    pub fn dialling(&mut self, id: swarm::ConnectionId, op: OpId) {
+        self.dials.insert(id, op);
+    }
+
+    /// A dial ended, well or not.
+    pub fn dial_ended(&mut self, id: swarm::ConnectionId) -> Option<OpId> {
+        self.dials.remove(&id)
+    }
+
+    /// A connection stands.
+    pub fn established(&mut self, id: swarm::ConnectionId) -> ConnectionId {
+        let number = ConnectionId(self.number());
+        self.by_swarm.insert(id, number);
+        self.by_core.insert(number, id);
+        number
+    }
+
+    /// libp2p's name of a connection that is now to be closed.
+    pub fn closing(&mut self, id: ConnectionId) -> Option<swarm::ConnectionId> {
+        let id = *self.by_core.get(&id)?;
+        self.closing.insert(id);
+        Some(id)
+    }
+
+    /// A connection ended; says whether we asked for it.
+    pub fn closed(&mut self, id: swarm::ConnectionId) -> Option<(ConnectionId, bool)> {
+        let number = self.by_swarm.remove(&id)?;
+        self.by_core.remove(&number);
+        Some((number, self.closing.remove(&id)))
+    }
+
+    /// Whether nothing is left: every connection, handshake and dial has ended.
+    pub fn is_empty(&self) -> bool {
+        self.by_swarm.is_empty() && self.pending.is_empty() && self.dials.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn swarm_id(number: usize) -> swarm::ConnectionId {
+        swarm::ConnectionId::new_unchecked(number)
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_connection_that_ended() {
+        let mut links = Links::default();
+        let (admit, mut admitted) = oneshot::channel();
+        let pending = links.arrived(swarm_id(1), admit);
+        links.admit(pending);
+        assert_eq!(admitted.try_recv(), Ok(Some(())));
+        assert_eq!(links.handshake_ended(swarm_id(1)), Some(pending));
+        let id = links.established(swarm_id(1));
+        assert_eq!(links.closing(id), Some(swarm_id(1)));
+        assert_eq!(links.closed(swarm_id(1)), Some((id, true)));
+        assert!(
+            links.is_empty()
+                && links.closing.is_empty()
+                && links.waiting.is_empty()
+                && links.by_core.is_empty()
+        );
+    }
+
+    #[test]
+    fn refusing_drops_the_socket() {
+        let mut links = Links::default();
+        let (admit, mut admitted) = oneshot::channel();
+        let pending = links.arrived(swarm_id(1), admit);
+        links.refuse(pending);
+        assert!(admitted.try_recv().is_err(), "the waiting handshake sees its word-giver gone");
+        assert_eq!(links.handshake_ended(swarm_id(1)), Some(pending));
+        assert!(links.is_empty());
+    }
+
+    #[test]
+    fn numbers_are_never_used_again() {
+        let mut links = Links::default();
+        let first = links.established(swarm_id(1));
+        links.closed(swarm_id(1));
+        assert_ne!(links.established(swarm_id(1)), first);
+    }
+}

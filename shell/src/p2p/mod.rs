@@ -1,0 +1,15 @@
+//! libp2p: the transport above the socket, the behaviour, and the driver between the swarm and the core.
+
+pub mod behaviour;
+pub mod convert;
+pub mod dht;
+pub mod driver;
+pub mod gate;
+pub mod gossip;
+pub mod links;
+pub mod streams;
+mod swarm_events;
+pub mod transport;
+
+pub use driver::{Announce, ListenFailed, P2p, Start};
+pub use transport::{Duplex, RawTransport, Socket};

@@ -1,0 +1,282 @@
+//! What each event of the swarm means for the core.
+
+use std::io::ErrorKind;
+use std::sync::PoisonError;
+
+use bytes::Bytes;
+use libp2p::core::ConnectedPoint;
+use libp2p::core::transport::TransportError;
+use libp2p::gossipsub::Event as StockGossip;
+use libp2p::swarm::{ConnectionError, ConnectionId, DialError as StockDialError, SwarmEvent};
+use libp2p::{Multiaddr as StockAddr, PeerId as StockPeer, identify};
+use peerage_core::conn::{CloseReason, DialError, Direction, Event};
+use peerage_core::gossipsub::{Acceptance, Event as GossipEvent, MessageId};
+use peerage_core::input::{Input, OpResult};
+use peerage_proto::ip::is_private;
+
+use super::behaviour::{BehaviourEvent, KAD_PROTOCOL};
+use super::convert;
+use super::driver::{Announce, ListenFailed, P2p, chain};
+
+impl P2p {
+    pub(super) fn on_swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(event) => self.on_behaviour(event),
+            SwarmEvent::IncomingConnection { connection_id, send_back_addr, .. } => {
+                self.on_incoming(connection_id, &send_back_addr);
+            }
+            SwarmEvent::IncomingConnectionError { connection_id, .. } => {
+                if let Some(pending) = self.links.handshake_ended(connection_id) {
+                    self.conn(Event::IncomingEnded { pending });
+                }
+            }
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                self.on_established(peer_id, connection_id, &endpoint);
+            }
+            SwarmEvent::ConnectionClosed { connection_id, cause, .. } => {
+                if let Some((id, asked)) = self.links.closed(connection_id) {
+                    self.conn(Event::Closed { id, reason: close_reason(asked, cause.as_ref()) });
+                }
+            }
+            SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
+                if let Some(op) = self.links.dial_ended(connection_id) {
+                    self.queued.push_back(Input::Op(op, OpResult::Dialed(Err(dial_error(&error)))));
+                }
+            }
+            SwarmEvent::NewListenAddr { address, .. } => self.on_listening(&address),
+            SwarmEvent::ExpiredListenAddr { address, .. } => self.on_listening_ended(&address),
+            SwarmEvent::ListenerClosed { addresses, reason, .. } => {
+                if let (Err(error), true) = (&reason, addresses.is_empty()) {
+                    self.failed = Some(ListenFailed { addr: "a listener".to_owned(), cause: chain(error) });
+                }
+                addresses.iter().for_each(|address| self.on_listening_ended(address));
+            }
+            // Transient (accept failed), or about addresses that we choose ourselves.
+            SwarmEvent::ListenerError { .. }
+            | SwarmEvent::Dialing { .. }
+            | SwarmEvent::NewExternalAddrCandidate { .. }
+            | SwarmEvent::ExternalAddrConfirmed { .. }
+            | SwarmEvent::ExternalAddrExpired { .. }
+            | SwarmEvent::NewExternalAddrOfPeer { .. } => {}
+            // The enum is open.
+            _ => {}
+        }
+    }
+
+    fn conn(&mut self, event: Event) {
+        self.queued.push_back(Input::Conn(event));
+    }
+
+    fn on_incoming(&mut self, id: ConnectionId, from: &StockAddr) {
+        let arrival = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let Some(arrival) = arrival.filter(|arrival| arrival.addr == *from) else { return };
+        // Without demand the arrival is dropped, which refuses the socket.
+        let Some(addr) = convert::addr(from).filter(|_| self.accepting) else { return };
+        let pending = self.links.arrived(id, arrival.admit);
+        self.conn(Event::Incoming { pending, addr });
+    }
+
+    fn on_established(&mut self, peer: StockPeer, id: ConnectionId, endpoint: &ConnectedPoint) {
+        let op = self.links.dial_ended(id);
+        let pending = self.links.handshake_ended(id);
+        let (remote, direction) = match (endpoint, pending) {
+            (ConnectedPoint::Listener { send_back_addr, .. }, Some(pending)) => {
+                (send_back_addr, Some(Direction::Inbound(pending)))
+            }
+            (ConnectedPoint::Listener { send_back_addr, .. }, None) => (send_back_addr, None),
+            (ConnectedPoint::Dialer { address, .. }, _) => (address, Some(Direction::Outbound(op))),
+        };
+        let known = convert::peer(&peer).zip(convert::addr(remote)).zip(direction);
+        let Some(((peer, addr), direction)) = known else {
+            // An identity or address that the core cannot name: we do not know such kinds.
+            self.swarm.close_connection(id);
+            if let Some(op) = op {
+                let error = DialError::Unreachable("an identity of unknown kind".to_owned());
+                self.queued.push_back(Input::Op(op, OpResult::Dialed(Err(error))));
+            }
+            return;
+        };
+        let id = self.links.established(id);
+        self.conn(Event::Established { id, peer, addr: addr.without_p2p(), direction });
+        if let Some(op) = op {
+            self.queued.push_back(Input::Op(op, OpResult::Dialed(Ok(id))));
+        }
+    }
+
+    fn on_listening(&mut self, address: &StockAddr) {
+        let Some(addr) = convert::addr(address) else { return };
+        if let Announce::Listening { private } = self.announce
+            && (private || !addr.ip().is_some_and(is_private))
+        {
+            self.swarm.add_external_address(address.clone());
+        }
+        self.conn(Event::Listening { addr });
+    }
+
+    fn on_listening_ended(&mut self, address: &StockAddr) {
+        let Some(addr) = convert::addr(address) else { return };
+        if let Announce::Listening { .. } = self.announce {
+            self.swarm.remove_external_address(address);
+        }
+        self.conn(Event::ListeningEnded { addr });
+    }
+
+    fn on_behaviour(&mut self, event: BehaviourEvent) {
+        match event {
+            BehaviourEvent::Gossipsub(event) => self.on_gossip(event),
+            BehaviourEvent::Kad(event) => {
+                let local = *self.swarm.local_peer_id();
+                let Some(kad) = self.swarm.behaviour_mut().kad.as_mut() else { return };
+                self.queries.on_event(kad, &local, event, &mut |input| self.queued.push_back(input));
+            }
+            BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
+                self.on_identified(peer_id, info);
+            }
+            BehaviourEvent::Identify(
+                identify::Event::Sent { .. } | identify::Event::Pushed { .. } | identify::Event::Error { .. },
+            )
+            | BehaviourEvent::Ping(_) => {}
+            BehaviourEvent::Stream(()) => {}
+        }
+    }
+
+    fn on_identified(&mut self, peer: StockPeer, info: identify::Info) {
+        let dial_private = self.dial_private;
+        let dialable = |addr: &&StockAddr| dial_private || !convert::ip(addr).is_some_and(is_private);
+        if info.protocols.contains(&KAD_PROTOCOL)
+            && let Some(kad) = self.swarm.behaviour_mut().kad.as_mut()
+        {
+            info.listen_addrs.iter().filter(dialable).take(ADDRESSES_MAX).for_each(|addr| {
+                kad.add_address(&peer, addr.clone());
+            });
+        }
+        let listen_addrs = info.listen_addrs.iter().filter_map(convert::addr).take(ADDRESSES_MAX).collect();
+        if let Some(peer) = convert::peer(&peer) {
+            self.conn(Event::Identified {
+                peer,
+                agent_version: short(info.agent_version),
+                protocol_version: short(info.protocol_version),
+                listen_addrs,
+            });
+        }
+    }
+
+    fn on_gossip(&mut self, event: StockGossip) {
+        let event = match event {
+            StockGossip::Message { propagation_source, message_id, message } => {
+                let id = MessageId(Bytes::from(message_id.0));
+                let author = message.source.as_ref().and_then(convert::peer);
+                let from = convert::peer(&propagation_source);
+                let Some((author, from)) = author.zip(from).filter(|_| self.hearing) else {
+                    self.ignored += 1;
+                    return self.report(&id, &propagation_source, Acceptance::Ignore);
+                };
+                GossipEvent::Delivered {
+                    id,
+                    topic: self.topic(&message.topic),
+                    propagation_source: from,
+                    source: author,
+                    data: Bytes::from(message.data),
+                }
+            }
+            StockGossip::Subscribed { peer_id, topic } => {
+                let Some(peer) = convert::peer(&peer_id) else { return };
+                GossipEvent::Subscribed { peer, topic: self.topic(&topic) }
+            }
+            StockGossip::Unsubscribed { peer_id, topic } => {
+                let Some(peer) = convert::peer(&peer_id) else { return };
+                GossipEvent::Unsubscribed { peer, topic: self.topic(&topic) }
+            }
+            StockGossip::GossipsubNotSupported { peer_id } => {
+                let Some(peer) = convert::peer(&peer_id) else { return };
+                GossipEvent::Unsupported { peer }
+            }
+            StockGossip::SlowPeer { .. } => return,
+        };
+        self.queued.push_back(Input::Gossipsub(event));
+    }
+}
+
+/// Addresses taken of one peer's identify message.
+const ADDRESSES_MAX: usize = 32;
+
+/// Texts of others, cut to what is worth keeping.
+fn short(mut text: String) -> String {
+    const BYTES_MAX: usize = 256;
+    if text.len() > BYTES_MAX {
+        let end = (0..=BYTES_MAX).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        text.truncate(end);
+    }
+    text
+}
+
+fn close_reason(asked: bool, cause: Option<&ConnectionError>) -> CloseReason {
+    match cause {
+        _ if asked => CloseReason::Local,
+        None => CloseReason::Local,
+        Some(ConnectionError::KeepAliveTimeout) => CloseReason::Transport,
+        Some(ConnectionError::IO(error)) => {
+            let text = chain(error).to_lowercase();
+            let remote = matches!(
+                error.kind(),
+                ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
+            );
+            match remote
+                || ["closed", "reset", "eof", "end of file", "pipe"].iter().any(|word| text.contains(word))
+            {
+                true => CloseReason::Remote,
+                false => CloseReason::Transport,
+            }
+        }
+    }
+}
+
+/// The core's form of a failed dial.
+pub(super) fn dial_error(error: &StockDialError) -> DialError {
+    match error {
+        StockDialError::LocalPeerId { .. } => DialError::Ourselves,
+        StockDialError::NoAddresses => DialError::NoAddress,
+        StockDialError::WrongPeerId { obtained, .. } => {
+            convert::peer(obtained).map_or(DialError::NoAddress, DialError::WrongPeer)
+        }
+        StockDialError::Transport(failures) => {
+            let unsupported =
+                failures.iter().all(|(_, error)| matches!(error, TransportError::MultiaddrNotSupported(_)));
+            let timed_out = failures.iter().any(|(_, error)| match error {
+                TransportError::Other(error) => chain(error).to_lowercase().contains("timeout"),
+                TransportError::MultiaddrNotSupported(_) => false,
+            });
+            match (unsupported, timed_out) {
+                (true, _) => DialError::NoAddress,
+                (false, true) => DialError::TimedOut,
+                (false, false) => DialError::Unreachable(
+                    failures.last().map(|(_, error)| short(chain(error))).unwrap_or_default(),
+                ),
+            }
+        }
+        StockDialError::DialPeerConditionFalse(_)
+        | StockDialError::Aborted
+        | StockDialError::Denied { .. } => DialError::Unreachable(short(error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_cut_at_a_character() {
+        let text = short("é".repeat(300));
+        assert_eq!(text.len(), 256);
+        assert!(text.chars().all(|c| c == 'é'));
+    }
+
+    #[test]
+    fn a_dial_without_usable_address_says_so() {
+        assert_eq!(dial_error(&StockDialError::NoAddresses), DialError::NoAddress);
+        let addr: StockAddr = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
+        let error = std::io::Error::other("Timeout has been reached");
+        let failed = StockDialError::Transport(vec![(addr, TransportError::Other(error))]);
+        assert_eq!(dial_error(&failed), DialError::TimedOut);
+    }
+}

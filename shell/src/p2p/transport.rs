@@ -1,0 +1,118 @@
+//! From a raw socket to an authenticated, multiplexed connection: TLS then Noise, then yamux (libp2p profile,
+//! section 1).
+
+use std::time::Duration;
+
+use futures::io::{AsyncRead, AsyncWrite};
+use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::Boxed;
+use libp2p::core::upgrade::Version;
+use libp2p::identity::Keypair;
+use libp2p::{PeerId, Transport as _, noise, yamux};
+
+use super::gate::Gate;
+
+/// A byte stream of any runtime.
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+/// A byte stream of any runtime, boxed.
+pub type Socket = Box<dyn Duplex>;
+
+/// What a shell supplies: TCP and DNS, nothing above.
+pub type RawTransport = Boxed<Socket>;
+
+/// Longest time from an accepted or dialled socket to a connection.
+pub const UPGRADE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The whole stack above `gate`.
+///
+/// # Errors
+/// When the key cannot authenticate the handshakes.
+pub fn upgrade(gate: Gate, key: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, String> {
+    let noise = noise::Config::new(key).map_err(|error| format!("noise: {error}"))?;
+    #[cfg(feature = "tls")]
+    let security = {
+        let tls = libp2p::tls::Config::new(key).map_err(|error| format!("TLS: {error}"))?;
+        security::TlsThenNoise::new(tls, noise)
+    };
+    #[cfg(not(feature = "tls"))]
+    let security = noise;
+    Ok(gate
+        .upgrade(Version::V1)
+        .authenticate(security)
+        .multiplex(yamux::Config::default())
+        .timeout(UPGRADE_TIMEOUT)
+        .boxed())
+}
+
+#[cfg(feature = "tls")]
+mod security {
+    //! Both security protocols offered, TLS first; either gives `(PeerId, stream)`.
+
+    use std::io;
+
+    use futures::FutureExt as _;
+    use futures::future::{BoxFuture, Either};
+    use libp2p::core::upgrade::{
+        InboundConnectionUpgrade, OutboundConnectionUpgrade, SelectUpgrade, UpgradeInfo,
+    };
+    use libp2p::{PeerId, noise, tls};
+
+    use super::Duplex;
+
+    type Both = SelectUpgrade<tls::Config, noise::Config>;
+
+    #[derive(Clone)]
+    pub(super) struct TlsThenNoise(Both);
+
+    impl TlsThenNoise {
+        pub(super) fn new(tls: tls::Config, noise: noise::Config) -> Self {
+            Self(SelectUpgrade::new(tls, noise))
+        }
+    }
+
+    impl UpgradeInfo for TlsThenNoise {
+        type Info = <Both as UpgradeInfo>::Info;
+        type InfoIter = <Both as UpgradeInfo>::InfoIter;
+
+        fn protocol_info(&self) -> Self::InfoIter {
+            self.0.protocol_info()
+        }
+    }
+
+    type Secured<C> = Either<tls::TlsStream<C>, noise::Output<C>>;
+
+    fn factor<A, B>(either: Either<(PeerId, A), (PeerId, B)>) -> (PeerId, Either<A, B>) {
+        match either {
+            Either::Left((peer, stream)) => (peer, Either::Left(stream)),
+            Either::Right((peer, stream)) => (peer, Either::Right(stream)),
+        }
+    }
+
+    impl<C: Duplex + 'static> InboundConnectionUpgrade<C> for TlsThenNoise {
+        type Output = (PeerId, Secured<C>);
+        type Error = io::Error;
+        type Future = BoxFuture<'static, Result<Self::Output, io::Error>>;
+
+        fn upgrade_inbound(self, socket: C, info: Self::Info) -> Self::Future {
+            self.0
+                .upgrade_inbound(socket, info)
+                .map(|done| done.map(factor).map_err(io::Error::other))
+                .boxed()
+        }
+    }
+
+    impl<C: Duplex + 'static> OutboundConnectionUpgrade<C> for TlsThenNoise {
+        type Output = (PeerId, Secured<C>);
+        type Error = io::Error;
+        type Future = BoxFuture<'static, Result<Self::Output, io::Error>>;
+
+        fn upgrade_outbound(self, socket: C, info: Self::Info) -> Self::Future {
+            self.0
+                .upgrade_outbound(socket, info)
+                .map(|done| done.map(factor).map_err(io::Error::other))
+                .boxed()
+        }
+    }
+}

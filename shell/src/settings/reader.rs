@@ -1,0 +1,263 @@
+//! Typed access to the layers; every error says key, value, origin and remedy.
+
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+use std::time::Duration;
+
+use peerage_core::error::ConfigError;
+use peerage_proto::Multiaddr;
+use peerage_proto::multiaddr::Protocol;
+
+use super::layers::{Found, Layers};
+use super::{keys, values};
+use crate::http::source::Cidr;
+
+/// Reads typed values.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    layers: &'a Layers,
+}
+
+impl<'a> Reader<'a> {
+    /// A reader of `layers`.
+    pub fn new(layers: &'a Layers) -> Self {
+        Self { layers }
+    }
+
+    /// The value and its origin.
+    pub fn found(&self, key: &str) -> Found {
+        self.layers.get(key)
+    }
+
+    /// The text.
+    pub fn text(&self, key: &str) -> String {
+        self.found(key).text
+    }
+
+    /// The text, or the default when the value was set to nothing (spec 13.1: only texts and lists can be empty).
+    fn text_or_default(&self, key: &str) -> String {
+        match self.text(key) {
+            text if text.is_empty() => keys::find(key).map_or("", |key| key.default).to_owned(),
+            text => text,
+        }
+    }
+
+    /// Runs `read` when the key was set by anything but the default.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub fn if_set(
+        &self,
+        key: &str,
+        read: impl FnOnce(&Self, &str) -> Result<(), ConfigError>,
+    ) -> Result<(), ConfigError> {
+        if self.found(key).is_default { Ok(()) } else { read(self, key) }
+    }
+
+    /// An error about the present value of `key`.
+    pub fn error(&self, key: &str, problem: &str, remedy: &str) -> ConfigError {
+        self.item_error(key, &self.text(key), problem, remedy)
+    }
+
+    fn item_error(&self, key: &str, item: &str, problem: &str, remedy: &str) -> ConfigError {
+        ConfigError {
+            key: key.to_owned(),
+            value: item.to_owned(),
+            origin: self.found(key).origin,
+            problem: problem.to_owned(),
+            remedy: remedy.to_owned(),
+        }
+    }
+
+    /// An error of the core, with the origin that only we know.
+    pub fn with_origin(&self, mut error: ConfigError) -> ConfigError {
+        if keys::find(&error.key).is_some() {
+            error.origin = self.found(&error.key).origin;
+        }
+        error
+    }
+
+    /// A number.
+    ///
+    /// # Errors
+    /// When the text is none.
+    pub fn number<T: FromStr>(&self, key: &str) -> Result<T, ConfigError> {
+        self.text_or_default(key)
+            .parse()
+            .map_err(|_| self.error(key, "not a number", "write it in decimal, without a unit"))
+    }
+
+    /// A boolean.
+    pub fn boolean(&self, key: &str) -> bool {
+        values::boolean(&self.text_or_default(key))
+    }
+
+    /// A duration.
+    ///
+    /// # Errors
+    /// When the text is none.
+    pub fn duration(&self, key: &str) -> Result<Duration, ConfigError> {
+        values::duration(&self.text_or_default(key))
+            .ok_or_else(|| self.error(key, "not a duration", "write it like 24h, 1m30s or 250ms"))
+    }
+
+    /// A list of texts.
+    pub fn list(&self, key: &str) -> Vec<String> {
+        values::list(&self.text(key)).map(ToOwned::to_owned).collect()
+    }
+
+    /// One of several words.
+    ///
+    /// # Errors
+    /// When the text is none of them.
+    pub fn choice<T: Copy>(&self, key: &str, words: &[(&str, T)]) -> Result<T, ConfigError> {
+        let text = self.text_or_default(key);
+        words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
+            let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+            self.error(key, "no such choice", &format!("use one of: {}", known.join(", ")))
+        })
+    }
+
+    /// Anything with an own reader.
+    ///
+    /// # Errors
+    /// When `read` does not know the text.
+    pub fn parsed<T>(
+        &self,
+        key: &str,
+        read: impl FnOnce(&str) -> Option<T>,
+        remedy: &str,
+    ) -> Result<T, ConfigError> {
+        read(&self.text(key)).ok_or_else(|| self.error(key, "no such value", remedy))
+    }
+
+    /// A socket to listen on; none when the text is empty.
+    ///
+    /// # Errors
+    /// When the text is none.
+    pub fn socket(&self, key: &str) -> Result<Option<SocketAddr>, ConfigError> {
+        match self.text(key) {
+            text if text.is_empty() => Ok(None),
+            text => values::socket(&text).map(Some).ok_or_else(|| {
+                self.error(key, "not an address to listen on", "write IP:port, or :port for every interface")
+            }),
+        }
+    }
+
+    /// A list of multiaddrs.
+    ///
+    /// # Errors
+    /// The first item that is none.
+    pub fn multiaddrs(&self, key: &str) -> Result<Vec<Multiaddr>, ConfigError> {
+        self.list(key).iter().map(|item| self.multiaddr(key, item)).collect()
+    }
+
+    fn multiaddr(&self, key: &str, item: &str) -> Result<Multiaddr, ConfigError> {
+        item.parse::<Multiaddr>().map_err(|error| {
+            self.item_error(
+                key,
+                item,
+                &error.to_string(),
+                "write a multiaddr like /ip4/203.0.113.7/tcp/9905/p2p/<peer id>",
+            )
+        })
+    }
+
+    /// A list of networks; `none` is the empty one.
+    ///
+    /// # Errors
+    /// The first item that is none.
+    pub fn subnets(&self, key: &str) -> Result<Vec<Cidr>, ConfigError> {
+        let items = self.list(key);
+        if items.iter().any(|item| item == "none") {
+            return Ok(Vec::new());
+        }
+        items
+            .iter()
+            .map(|item| {
+                item.parse().map_err(|()| {
+                    self.item_error(key, item, "not a network", "write it like 10.0.0.0/8 or ::1/128")
+                })
+            })
+            .collect()
+    }
+
+    fn port(&self) -> Result<u16, ConfigError> {
+        match self.number::<u16>("p2p_port")? {
+            0 => Err(self.error("p2p_port", "p2p_port not set in config", "set a port between 1 and 65535")),
+            port => Ok(port),
+        }
+    }
+
+    /// `p2p_listen_addresses`: an item that begins with `/` is a multiaddr, any other an IP address that gets `p2p_port`.
+    ///
+    /// # Errors
+    /// The first item that is neither, or a missing port.
+    pub fn listen_addresses(&self) -> Result<Vec<Multiaddr>, ConfigError> {
+        const KEY: &str = "p2p_listen_addresses";
+        let port = self.port()?;
+        self.list(KEY)
+            .iter()
+            .map(|item| {
+                if item.starts_with('/') {
+                    return self.multiaddr(KEY, item);
+                }
+                let ip: IpAddr = item.parse().map_err(|_| {
+                    self.item_error(
+                        KEY,
+                        item,
+                        "neither an IP address nor a multiaddr",
+                        "write 0.0.0.0 or /ip4/0.0.0.0/tcp/9905",
+                    )
+                })?;
+                self.built(KEY, item, &[ip_protocol(ip), Protocol::Tcp(port)])
+            })
+            .collect()
+    }
+
+    /// `p2p_advertise_addresses` (spec 12.3): an item that begins with `/` is a multiaddr, any other an IP address or a
+    /// name, with or without port.
+    ///
+    /// # Errors
+    /// The first item that is none of these.
+    pub fn advertise_addresses(&self) -> Result<Vec<Multiaddr>, ConfigError> {
+        const KEY: &str = "p2p_advertise_addresses";
+        let port = self.port()?;
+        self.list(KEY)
+            .iter()
+            .map(|item| {
+                if item.starts_with('/') {
+                    return self.multiaddr(KEY, item);
+                }
+                if let Ok(ip) = item.parse::<IpAddr>() {
+                    return self.built(KEY, item, &[ip_protocol(ip), Protocol::Tcp(port)]);
+                }
+                if let Ok(socket) = item.parse::<SocketAddr>() {
+                    return self.built(KEY, item, &[ip_protocol(socket.ip()), Protocol::Tcp(socket.port())]);
+                }
+                let (name, port) = match item.rsplit_once(':') {
+                    Some((name, text)) => (
+                        name,
+                        text.parse()
+                            .map_err(|_| self.item_error(KEY, item, "not a port", "write name:port"))?,
+                    ),
+                    None => (item.as_str(), port),
+                };
+                self.built(KEY, item, &[Protocol::Dns4(name), Protocol::Tcp(port)])
+            })
+            .collect()
+    }
+
+    fn built(&self, key: &str, item: &str, protocols: &[Protocol<'_>]) -> Result<Multiaddr, ConfigError> {
+        Multiaddr::from_protocols(protocols.iter().copied()).map_err(|error| {
+            self.item_error(key, item, &error.to_string(), "write an IP address or a host name")
+        })
+    }
+}
+
+fn ip_protocol(ip: IpAddr) -> Protocol<'static> {
+    match ip {
+        IpAddr::V4(ip) => Protocol::Ip4(ip),
+        IpAddr::V6(ip) => Protocol::Ip6(ip),
+    }
+}

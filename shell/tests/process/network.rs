@@ -1,0 +1,97 @@
+//! Two nodes and more.
+
+use std::io::Read as _;
+use std::net::TcpStream;
+
+use super::{Node, PATIENCE, Scratch, shown, viewer};
+
+/// Two nodes, the second connected to the first and both in each other's mesh.
+fn pair(scratch: &Scratch) -> (Node, Node) {
+    let one = Node::start(&scratch.join("one"), &["log_verdicts=true"]);
+    let bootstrap = format!("p2p_bootstrap_peers={}", one.address());
+    let two = Node::start(&scratch.join("two"), &["log_verdicts=true", &bootstrap]);
+    let (id_one, id_two) = (one.peer_id(), two.peer_id());
+    let met = one.event("peer_connected");
+    assert_eq!((met["peer_id"].as_str(), met["direction"].as_str()), (Some(&*id_two), Some("in")));
+    let met = two.event("peer_connected");
+    assert_eq!((met["peer_id"].as_str(), met["direction"].as_str()), (Some(&*id_one), Some("out")));
+    (one, two)
+}
+
+/// Announces until the other has it: the mesh forms within a few heartbeats.
+fn announce_until_produced(from: &Node, to: &Node, kind: &str) -> String {
+    for _ in 0..40 {
+        let told = from.told(&["announce", kind]);
+        let hash = told.split(' ').next().unwrap().to_owned();
+        std::thread::sleep(std::time::Duration::from_millis(250));
+        if to.status()["counters"]["produced"].as_u64().unwrap() > 0 {
+            to.event_where("produced", |event| event["kind"] == kind);
+            return hash;
+        }
+    }
+    panic!("nothing arrived");
+}
+
+#[test]
+fn a_block_announced_at_one_node_is_produced_at_the_other_and_shown() {
+    let scratch = Scratch::new();
+    let (one, two) = pair(&scratch);
+    announce_until_produced(&one, &two, "block");
+    let mut viewer = viewer(&two);
+    assert_eq!(shown(&mut viewer)["peer_id"], two.ready["peer_id"]);
+    let told = one.told(&["announce", "block"]);
+    let hash = told.split(' ').next().unwrap().to_owned();
+    let produced = two.event_where("produced", |event| event["hash"] == hash.as_str());
+    assert_eq!((&produced["kind"], &produced["peer_id"]), (&"block".into(), &one.ready["peer_id"]));
+    two.event_where("verdict", |event| event["topic"] == "block" && event["acceptance"] == "accept");
+    loop {
+        let frame = shown(&mut viewer);
+        if frame["type"] == "block" && frame["hash"] == hash.as_str() {
+            assert_eq!(frame["peer_id"], one.ready["peer_id"]);
+            break;
+        }
+    }
+    let told = one.told(&["announce", "subtree"]);
+    let hash = told.split(' ').next().unwrap().to_owned();
+    two.event_where("produced", |event| event["kind"] == "subtree" && event["hash"] == hash.as_str());
+}
+
+#[test]
+fn a_lost_bootstrap_peer_is_found_again() {
+    let scratch = Scratch::new();
+    let (one, two) = pair(&scratch);
+    let port = format!("p2p_listen_addresses=/ip4/127.0.0.1/tcp/{}", one.p2p_port());
+    let id = one.peer_id();
+    one.stop();
+    let lost = two.event("peer_disconnected");
+    assert_eq!((lost["peer_id"].as_str(), lost["reason"].as_str()), (Some(&*id), Some("remote")));
+    let _again = Node::start(&scratch.join("one"), &[&port]);
+    assert_eq!(two.event("peer_connected")["peer_id"].as_str(), Some(&*id));
+}
+
+#[test]
+fn t166_without_private_addresses_an_incoming_connection_from_loopback_is_refused() {
+    let scratch = Scratch::new();
+    let one = Node::start(&scratch.join("one"), &["p2p_allow_private_ips=false"]);
+    let bootstrap = format!("p2p_bootstrap_peers={}", one.address());
+    let two = Node::start(&scratch.join("two"), &[&bootstrap]);
+    assert_eq!(one.event("refused")["reason"], "private_address");
+    two.event("dial_failed");
+    assert_eq!(one.status()["peers"].as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn sockets_over_the_handshake_limit_of_their_address_are_refused_unread() {
+    let scratch = Scratch::new();
+    let node =
+        Node::start(&scratch.join("data"), &["p2p_pending_per_address_max=4", "p2p_loopback_exempt=false"]);
+    let mut silent: Vec<_> =
+        (0..5).map(|_| TcpStream::connect(("127.0.0.1", node.p2p_port())).unwrap()).collect();
+    assert_eq!(node.event("refused")["reason"], "handshake_limit");
+    // The refused one is closed without a byte; the admitted ones are greeted by nobody either, but stay.
+    let mut last = silent.pop().unwrap();
+    last.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert_eq!(last.read(&mut [0; 1]).unwrap_or(0), 0);
+    drop(silent);
+    node.wait_status("answering", |status| status["fsm_state"] == "RUNNING");
+}

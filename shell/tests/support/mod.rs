@@ -1,0 +1,71 @@
+//! A runtime for tests, by smol.
+#![allow(missing_docs, unreachable_pub)]
+
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Either, select};
+use futures::stream::{BoxStream, StreamExt as _};
+use peerage_shell::p2p::{RawTransport, Socket};
+use peerage_shell::runtime::{Listener, Runtime, Shared};
+
+pub struct Smol;
+
+pub fn runtime() -> Shared {
+    Arc::new(Smol)
+}
+
+impl Runtime for Smol {
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        smol::spawn(task).detach();
+    }
+
+    fn unblock(&self, work: Box<dyn FnOnce() + Send>) {
+        smol::unblock(work).detach();
+    }
+
+    fn listener(&self, listener: std::net::TcpListener) -> io::Result<Box<dyn Listener>> {
+        Ok(Box::new(Accept(smol::Async::try_from(listener)?)))
+    }
+
+    fn connect(&self, addr: SocketAddr) -> BoxFuture<'static, io::Result<Socket>> {
+        async move { Ok(Box::new(smol::Async::<TcpStream>::connect(addr).await?) as Socket) }.boxed()
+    }
+
+    fn transport(&self) -> io::Result<RawTransport> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn signals(&self) -> io::Result<BoxStream<'static, ()>> {
+        Ok(futures::stream::pending().boxed())
+    }
+}
+
+struct Accept(smol::Async<std::net::TcpListener>);
+
+impl Listener for Accept {
+    fn accept(&mut self) -> BoxFuture<'_, io::Result<(Socket, SocketAddr)>> {
+        async move {
+            let (socket, from) = self.0.accept().await?;
+            socket.get_ref().set_nodelay(true)?;
+            Ok((Box::new(socket) as Socket, from))
+        }
+        .boxed()
+    }
+}
+
+/// Runs a test, which ends within `seconds`.
+pub fn block_on<T>(seconds: u64, test: impl Future<Output = T>) -> T {
+    smol::block_on(async {
+        let deadline = smol::Timer::after(Duration::from_secs(seconds));
+        futures::pin_mut!(test);
+        match select(test, deadline).await {
+            Either::Left((done, _)) => done,
+            Either::Right(_) => panic!("the test did not end within {seconds} s"),
+        }
+    })
+}
