@@ -1,2 +1,12 @@
-//! The binary of the smol shell.
-fn main() {}
+#![forbid(unsafe_code)]
+//! Peerage on smol: the binary `peerage-smol`.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use peerage_shell::cli;
+use peerage_smol::runtime::{Smol, block_on};
+
+fn main() -> ExitCode {
+    cli::main("peerage-smol", |work| block_on(async { work(Arc::new(Smol)).await }))
+}
