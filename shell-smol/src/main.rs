@@ -1,2 +1,13 @@
-//! The binary of the smol shell.
-fn main() {}
+#![forbid(unsafe_code)]
+//! Peerage on smol: the binary `peerage-smol`.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use peerage_shell::cli;
+use peerage_smol::host::Smol;
+use peerage_smol::runtime;
+
+fn main() -> ExitCode {
+    cli::main("peerage-smol", |work| runtime::block_on(async { work(Arc::new(Smol)).await }))
+}
