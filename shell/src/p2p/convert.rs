@@ -3,11 +3,15 @@
 use std::net::IpAddr;
 
 use libp2p::core::multiaddr::Protocol;
+use peerage_proto::peer_id::PEER_ID_BYTES_MAX;
 use peerage_proto::{Multiaddr, PeerId};
 
 /// The core's form of a peer id; none for a kind that the core does not know.
 pub fn peer(peer: &libp2p::PeerId) -> Option<PeerId> {
-    PeerId::from_bytes(peer.as_ref().to_bytes().as_slice()).ok()
+    // Each message has two: no allocation.
+    let mut bytes = [0; PEER_ID_BYTES_MAX];
+    let length = peer.as_ref().write(&mut bytes[..]).ok()?;
+    PeerId::from_bytes(&bytes[..length]).ok()
 }
 
 /// libp2p's form of a peer id.

@@ -1,9 +1,12 @@
 //! Two nodes and more.
 
 use std::io::Read as _;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
+use std::time::Instant;
 
-use super::{Node, PATIENCE, Scratch, shown, viewer};
+use socket2::{Domain, Socket, Type};
+
+use super::{Node, PATIENCE, Scratch, http, shown, viewer};
 
 /// Two nodes, the second connected to the first and both in each other's mesh.
 fn pair(scratch: &Scratch) -> (Node, Node) {
@@ -78,6 +81,64 @@ fn t166_without_private_addresses_an_incoming_connection_from_loopback_is_refuse
     assert_eq!(one.event("refused")["reason"], "private_address");
     two.event("dial_failed");
     assert_eq!(one.status()["peers"].as_array().unwrap().len(), 0);
+}
+
+/// A connection to the node from this address of 127/8.
+fn from(address: &str, node: &Node) -> Socket {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let own: SocketAddr = format!("{address}:0").parse().unwrap();
+    socket.bind(&own.into()).unwrap();
+    let there: SocketAddr = format!("127.0.0.1:{}", node.p2p_port()).parse().unwrap();
+    socket.connect(&there.into()).unwrap();
+    socket
+}
+
+#[test]
+fn an_address_gets_its_share_of_connections_and_the_next_address_its_own() {
+    let scratch = Scratch::new();
+    let settings = ["p2p_loopback_exempt=false", "p2p_connections_per_address_max=2"];
+    let node = Node::start(&scratch.join("data"), &settings);
+    let _within = [from("127.0.0.5", &node), from("127.0.0.5", &node), from("127.0.0.6", &node)];
+    let _over = from("127.0.0.5", &node);
+    assert_eq!(node.event("refused")["reason"], "address_limit");
+    node.wait_status("quiet", |status| status["peers"].as_array().is_some_and(Vec::is_empty));
+    assert!(refusals(&node, "address_limit") == 1, "the others were let in");
+}
+
+#[test]
+fn a_network_gets_its_share_of_connections_and_the_next_network_its_own() {
+    let scratch = Scratch::new();
+    let settings = ["p2p_loopback_exempt=false", "p2p_connections_per_subnet24_max=3"];
+    let node = Node::start(&scratch.join("data"), &settings);
+    let _within: Vec<_> =
+        ["127.1.1.1", "127.1.1.2", "127.1.1.3", "127.1.2.1"].map(|ip| from(ip, &node)).into();
+    let _over = from("127.1.1.4", &node);
+    assert_eq!(node.event("refused")["reason"], "subnet_limit");
+    assert!(refusals(&node, "subnet_limit") == 1, "the others were let in");
+}
+
+#[test]
+fn loopback_is_exempt_from_the_limits_by_address_unless_told_otherwise() {
+    let scratch = Scratch::new();
+    let node = Node::start(&scratch.join("data"), &["p2p_connections_per_address_max=2"]);
+    let _many: Vec<_> = (0..10).map(|_| from("127.0.0.5", &node)).collect();
+    let deadline = Instant::now() + PATIENCE;
+    while metric(&node, "peerage_handshakes_pending") < 10 {
+        assert!(Instant::now() < deadline, "they were not all let in");
+    }
+    assert_eq!(refusals(&node, "address_limit"), 0);
+}
+
+/// What the metrics say of refused connections.
+fn refusals(node: &Node, reason: &str) -> u64 {
+    metric(node, &format!("peerage_connections_refused_total{{reason=\"{reason}\"}}"))
+}
+
+fn metric(node: &Node, name: &str) -> u64 {
+    let host = node.admin();
+    let page = http(host, &format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\n"));
+    let value = page.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    value.trim().parse().unwrap()
 }
 
 #[test]
