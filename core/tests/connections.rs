@@ -294,6 +294,13 @@ fn topic_peers_are_cached_half_a_second_later_and_dialled_in_the_next_life() {
 }
 
 #[test]
+fn a_lonely_node_that_stops_forgets_no_cached_peer() {
+    let (mut rig, _) = started(|_| {});
+    let done = rig.feed(Input::Stop);
+    assert!(!done.0.iter().any(|action| matches!(action, Action::Store { .. })));
+}
+
+#[test]
 fn a_peer_that_went_deaf_after_many_bytes_is_closed_and_dialled_again() {
     let (mut rig, _) = started(|_| {});
     for n in [1, 2] {

@@ -100,7 +100,7 @@ fn t057_the_legacy_profile_has_no_envelope_and_takes_documents_from_direct_strea
 }
 
 #[test]
-fn t057b_mining_on_is_a_frame() {
+fn t057a_mining_on_is_a_frame() {
     let mut rig = Rig::started(legacy());
     rig.join_feed(1);
     let topic = rig.node.config().teranode.full_name("miningon");

@@ -48,7 +48,7 @@ fn t038_an_undecodable_id_books_nothing_and_is_shown_in_strict_mode() {
 }
 
 #[test]
-fn t038_a_status_in_our_name_creates_no_entry_for_us() {
+fn t038a_a_status_in_our_name_creates_no_entry_for_us() {
     for mut rig in [Rig::mended(), Rig::strict()] {
         rig.gossip(peer(1), STATUS, &status(&us().to_base58(), 101, ""));
         assert!(rig.node.view().teranode().registry().get(&us()).is_none());

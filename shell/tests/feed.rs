@@ -151,7 +151,7 @@ fn t160_every_recorded_request_gets_the_recorded_answer() {
 }
 
 #[test]
-fn t065_both_paths_upgrade_for_any_origin() {
+fn t065_both_paths_upgrade_for_any_origin_reference() {
     block_on(10, async {
         let server = Server::start(FeedLimits::default());
         for path in ["/p2p-ws", "/ws"] {
@@ -175,7 +175,7 @@ fn t065_both_paths_upgrade_for_any_origin() {
 }
 
 #[test]
-fn an_origin_that_is_not_allowed_is_refused_and_an_allowed_one_is_not() {
+fn t065_an_origin_off_the_list_is_refused_and_one_on_it_is_not_default() {
     block_on(10, async {
         let limits = FeedLimits { origins: vec!["http://Good.example".to_owned()], ..FeedLimits::default() };
         let server = Server::start(limits);

@@ -60,8 +60,7 @@ impl Node {
     fn on_stop(&mut self, now: Now, out: &mut impl Sink<Action>) {
         let (mut cx, parts) = self.split(now, out);
         parts.teranode.stop(&mut cx);
-        let topic_peers = topic_peers(&parts);
-        parts.conns.save_cache(&mut cx, topic_peers.into_iter());
+        save_addresses(&mut cx, &parts);
         self.state.is_stopped = true;
     }
 
@@ -198,12 +197,20 @@ fn on_delivered<S: Sink<Action>>(
 }
 
 /// Connected peers that subscribed to a topic of ours, with their names for the address cache.
-pub(super) fn topic_peers(parts: &Parts<'_>) -> Vec<(PeerId, String)> {
+fn topic_peers(parts: &Parts<'_>) -> Vec<(PeerId, String)> {
     let name = |peer: &PeerId| match parts.teranode.registry().get(peer) {
         Some(info) if !info.client_name.is_empty() => info.client_name.clone(),
         _ => "unknown".into(),
     };
     parts.interests.subscribers().map(|peer| (*peer, name(peer))).collect()
+}
+
+/// Writes the address cache, unless that would only forget those of an earlier time.
+pub(super) fn save_addresses<S: Sink<Action>>(cx: &mut Ctx<'_, S>, parts: &Parts<'_>) {
+    let topic_peers = topic_peers(parts);
+    if !topic_peers.is_empty() {
+        parts.conns.save_cache(cx, topic_peers.into_iter());
+    }
 }
 
 /// Brings an operation to its end. A result of another kind than its purpose is a shell's bug and counts as a failure.

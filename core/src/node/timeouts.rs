@@ -1,7 +1,7 @@
 //! What is due when a deadline passes: expired work only, each kind once.
 
 use super::Node;
-use super::inputs::topic_peers;
+use super::inputs::save_addresses;
 use crate::conn::DisconnectReason;
 use crate::conn::trim::Worth;
 use crate::gossipsub::watchdog;
@@ -33,12 +33,7 @@ impl Node {
                     }
                 });
             }
-            Timer::AddressCache => {
-                let topic_peers = topic_peers(&parts);
-                if !topic_peers.is_empty() {
-                    parts.conns.save_cache(&mut cx, topic_peers.into_iter());
-                }
-            }
+            Timer::AddressCache => save_addresses(&mut cx, &parts),
             Timer::Discovery => {
                 let strangers = parts.teranode.registry().strangers();
                 parts.conns.discover(&mut cx, config, parts.timers, strangers);

@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn the_message_id_is_the_author_followed_by_the_sequence_number() {
+    fn t008a_the_message_id_is_the_author_followed_by_the_sequence_number() {
         let author = Keypair::generate_ed25519().public().to_peer_id();
         let message = Message {
             source: Some(author),
