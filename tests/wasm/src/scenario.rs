@@ -1,0 +1,3 @@
+//! x
+/// x
+pub fn run(seed: u32) -> [u8; 32] { [seed as u8; 32] }
