@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         "replay" => replay(&arguments),
         "shrink" => shrink_file(&arguments),
         "scenario" => {
-            println!("{}", hex(&scenario::run(arguments.seed as u32)));
+            println!("{}", hex(&scenario::run(arguments.seed, false)));
             Ok(true)
         }
         _ => Err(USAGE.into()),
@@ -133,7 +133,8 @@ fn read(arguments: &Arguments) -> Result<Vec<u8>, String> {
 }
 
 fn read_script(bytes: &[u8]) -> Result<Script, String> {
-    let text = std::str::from_utf8(bytes).map_err(|_| format!("no file that begins with {:?}", step::MAGIC))?;
+    let text =
+        std::str::from_utf8(bytes).map_err(|_| format!("no file that begins with {:?}", step::MAGIC))?;
     Script::parse(text)
 }
 

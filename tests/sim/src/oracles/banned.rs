@@ -4,7 +4,7 @@ use peerage_core::gossipsub::{self, Acceptance, Event};
 use peerage_core::teranode::{self, Compat};
 use peerage_core::{Action, Input};
 
-use super::{Before, Oracle, Seen};
+use super::{Before, Oracle, Seen, ensure};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -20,10 +20,11 @@ impl Oracle for Banned {
     fn before(&mut self, before: &Before<'_>) {
         let bans = before.core.view().teranode().bans();
         let is_mended = before.core.config().teranode.compat == Compat::Mended;
-        self.is_banned = match before.input {
-            Input::Gossipsub(Event::Delivered { source, .. }) => is_mended && bans.is_banned(before.now, source),
-            _ => false,
+        let Input::Gossipsub(Event::Delivered { source, .. }) = before.input else {
+            self.is_banned = false;
+            return;
         };
+        self.is_banned = is_mended && bans.is_banned(before.now, source);
     }
 
     fn after(&mut self, seen: &Seen<'_>) -> Result<(), String> {
@@ -31,15 +32,13 @@ impl Oracle for Banned {
             return Ok(());
         }
         for action in seen.actions {
-            match action {
-                Action::Gossipsub(gossipsub::Action::Report { acceptance: Acceptance::Accept, .. }) => {
-                    return Err(format!("a message of a banned author is accepted: {:?}", seen.input));
-                }
-                Action::Teranode(teranode::Action::Produce { .. }) => {
-                    return Err("a message of a banned author is produced".into());
-                }
-                _ => {}
-            }
+            let accepted = matches!(
+                action,
+                Action::Gossipsub(gossipsub::Action::Report { acceptance: Acceptance::Accept, .. })
+            );
+            let produced = matches!(action, Action::Teranode(teranode::Action::Produce { .. }));
+            ensure(!accepted, || format!("a message of a banned author is accepted: {:?}", seen.input))?;
+            ensure(!produced, || "a message of a banned author is produced".into())?;
         }
         Ok(())
     }

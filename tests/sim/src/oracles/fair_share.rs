@@ -37,7 +37,9 @@ impl Oracle for FairShare {
         for peer in &self.connected {
             let connected = view.conns().table().is_connected(peer);
             let known = view.teranode().registry().get(peer).is_some();
-            ensure(!connected || known, || format!("{peer} is connected and was pushed out of the registry"))?;
+            ensure(!connected || known, || {
+                format!("{peer} is connected and was pushed out of the registry")
+            })?;
         }
         if let Input::Gossipsub(Event::Delivered { propagation_source, source, data, .. }) = seen.input {
             self.check_newest(seen, *propagation_source)?;
@@ -76,11 +78,8 @@ fn origin(core: &Node, hash: &Hash256) -> Option<PeerId> {
 /// The hash of a block announcement.
 fn announced(data: &[u8]) -> Option<Hash256> {
     let mut inner = Vec::new();
-    let unwrapped = peerage_proto::envelope::unwrap(
-        peerage_proto::envelope::Mode::Required,
-        data,
-        &mut inner,
-    );
+    let unwrapped =
+        peerage_proto::envelope::unwrap(peerage_proto::envelope::Mode::Required, data, &mut inner);
     let message = peerage_proto::json::BlockMessage::decode(unwrapped.ok()?.inner).ok()?;
     Hash256::from_display(&message.hash).ok()
 }

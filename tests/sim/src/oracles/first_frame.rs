@@ -21,35 +21,35 @@ impl Oracle for FirstFrame {
     }
 
     fn after(&mut self, seen: &Seen<'_>) -> Result<(), String> {
-        match seen.input {
-            Input::Teranode(teranode::Input::Feed(feed::Event::Joined { id })) => {
-                self.greeted.insert((seen.node, *id), false);
+        if let Input::Teranode(teranode::Input::Feed(event)) = seen.input {
+            match event {
+                feed::Event::Joined { id } => drop(self.greeted.insert((seen.node, *id), false)),
+                feed::Event::Left { id } => drop(self.greeted.remove(&(seen.node, *id))),
+                feed::Event::Lagged { .. } => {}
             }
-            Input::Teranode(teranode::Input::Feed(feed::Event::Left { id })) => {
-                self.greeted.remove(&(seen.node, *id));
-            }
-            _ => {}
         }
         let own = seen.core.config().local_peer.to_base58();
         for action in seen.actions {
+            let Action::Teranode(teranode::Action::Feed(action)) = action else { continue };
             match action {
-                Action::Teranode(teranode::Action::Feed(feed::Action::Send { to: Some(id), frame })) => {
+                feed::Action::Send { to: Some(id), frame } => {
                     let greeted = self.greeted.get_mut(&(seen.node, *id));
-                    let Some(greeted) = greeted else { return Err(format!("a frame for {id:?}, who is gone")) };
+                    let Some(greeted) = greeted else {
+                        return Err(format!("a frame for {id:?}, who is gone"));
+                    };
                     ensure(*greeted || is_own_status(frame, &own), || {
                         format!("the first frame of {id:?} is {frame:?}")
                     })?;
                     *greeted = true;
                 }
-                Action::Teranode(teranode::Action::Feed(feed::Action::Send { to: None, .. })) => {
+                feed::Action::Send { to: None, .. } => {
                     let mut all = self.greeted.iter().filter(|((node, _), _)| *node == seen.node);
                     ensure(all.any(|(_, greeted)| *greeted), || "a frame for nobody".into())?;
                 }
-                Action::Teranode(teranode::Action::Feed(feed::Action::Close { id, .. })) => {
+                feed::Action::Close { id, .. } => {
                     let known = self.greeted.remove(&(seen.node, *id)).is_some();
                     ensure(known, || format!("{id:?} is closed twice"))?;
                 }
-                _ => {}
             }
         }
         Ok(())

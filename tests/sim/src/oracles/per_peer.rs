@@ -27,7 +27,9 @@ impl Oracle for PerPeer {
             ensure(info.is_connected == connected, || {
                 format!("{peer} is connected: {connected}, in the registry: {}", info.is_connected)
             })?;
-            ensure(connected || !interests.in_mesh(peer), || format!("{peer} is in the mesh, not connected"))?;
+            ensure(connected || !interests.in_mesh(peer), || {
+                format!("{peer} is in the mesh, not connected")
+            })?;
             ensure(connected || !view.watchdog().watches(peer), || {
                 format!("{peer} is watched, not connected")
             })?;

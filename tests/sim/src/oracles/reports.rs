@@ -18,21 +18,20 @@ impl Oracle for Reports {
         let reports: Vec<_> = seen
             .actions
             .iter()
-            .filter_map(|action| match action {
-                Action::Gossipsub(gossipsub::Action::Report { id, propagation_source, .. }) => {
-                    Some((id, propagation_source))
-                }
-                _ => None,
+            .filter_map(|action| {
+                let Action::Gossipsub(gossipsub::Action::Report { id, propagation_source, .. }) = action
+                else {
+                    return None;
+                };
+                Some((id, propagation_source))
             })
             .collect();
-        match seen.input {
-            Input::Gossipsub(Event::Delivered { id, propagation_source, .. }) => {
-                ensure(reports == [(id, propagation_source)], || {
-                    format!("{} verdicts on one message, or on another", reports.len())
-                })
-            }
-            _ => ensure(reports.is_empty(), || "a verdict on nothing".into()),
-        }
+        let Input::Gossipsub(Event::Delivered { id, propagation_source, .. }) = seen.input else {
+            return ensure(reports.is_empty(), || "a verdict on nothing".into());
+        };
+        ensure(reports == [(id, propagation_source)], || {
+            format!("{} verdicts on one message, or on another", reports.len())
+        })
     }
 }
 

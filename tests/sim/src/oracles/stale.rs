@@ -36,7 +36,9 @@ impl Oracle for Stale {
 
     fn after(&mut self, seen: &Seen<'_>) -> Result<(), String> {
         let Some(before) = self.before.take() else { return Ok(()) };
-        ensure(seen.actions.is_empty(), || format!("{} actions at a time that has passed", seen.actions.len()))?;
+        ensure(seen.actions.is_empty(), || {
+            format!("{} actions at a time that has passed", seen.actions.len())
+        })?;
         ensure(before == hashes(seen.core), || "the state changed at a time that has passed".into())
     }
 }
@@ -56,7 +58,10 @@ mod tests {
         config.conn.bootstrap.clear();
         let mut node = connected(config);
         node.handle(Now::at_secs(1), Input::Timeout, &mut Vec::new());
-        assert!(node.poll_timeout().is_some_and(|deadline| deadline.at > Now::at_secs(1).mono), "nothing is due");
+        assert!(
+            node.poll_timeout().is_some_and(|deadline| deadline.at > Now::at_secs(1).mono),
+            "nothing is due"
+        );
         let input = Input::Timeout;
         before(&mut oracle, &node, Now::at_secs(0), &input);
         let actions = [report(Acceptance::Ignore)];

@@ -41,6 +41,9 @@ impl World {
 
     /// Feeds one input at the node's present time.
     pub(super) fn feed(&mut self, node: usize, input: Input) {
+        if self.nodes[node].pump.is_none() {
+            return;
+        }
         let life = self.nodes[node].life;
         if self.nodes[node].paused_until > self.now {
             self.postpone(node, Event::Input { node, life, input });
@@ -93,13 +96,13 @@ impl World {
         let mut found = None;
         for oracle in &mut self.oracles {
             if let Err(detail) = oracle.after(&seen) {
-                found = found.or(Some((oracle.name(), detail)));
+                found = found.or_else(|| Some((oracle.name(), detail)));
             }
         }
         if self.inputs.is_multiple_of(CHECK_EVERY)
             && let Err(detail) = pump.core().check_invariants()
         {
-            found = found.or(Some(("invariants", detail.into())));
+            found = found.or_else(|| Some(("invariants", detail.into())));
         }
         if let Some((oracle, detail)) = found {
             self.violate(oracle, node, detail);

@@ -103,7 +103,8 @@ impl World {
         }
         self.next_id += 1;
         let (id, lives) = (self.next_id, [life, self.life(target)]);
-        self.links.insert(id, Link { ends: [dialer, target], lives, op, open: false, cut: false, mesh: false });
+        self.links
+            .insert(id, Link { ends: [dialer, target], lives, op, open: false, cut: false, mesh: false });
         self.queue.push(self.now + DIAL_TIMEOUT_US, Event::Expire { link: id });
         if target < self.nodes.len() {
             let addr = self.source_addr(dialer, id);
@@ -275,16 +276,14 @@ impl World {
     pub fn partition(&mut self, mask: u64) {
         self.partition = mask;
         let crossing = |link: &Link| !link.cut && !self.are_reachable(link.ends[0], link.ends[1]);
-        let ids: Vec<u64> =
-            self.links.iter().filter(|(_, link)| crossing(link)).map(|(id, _)| *id).collect();
+        let ids: Vec<u64> = self.links.iter().filter(|(_, link)| crossing(link)).map(|(id, _)| *id).collect();
         ids.into_iter().for_each(|id| self.cut(id));
     }
 
     pub(super) fn ask_addresses(&mut self, node: usize, op: OpId, via: &PeerId, target: PeerId) {
         let asked = (0..self.nodes.len()).find(|end| self.nodes[*end].peer == *via);
-        let connected = asked.filter(|asked| {
-            self.nodes[node].links.iter().any(|id| self.leads_to(*id, node, *asked))
-        });
+        let connected =
+            asked.filter(|asked| self.nodes[node].links.iter().any(|id| self.leads_to(*id, node, *asked)));
         let Some(via) = connected else {
             let failed = OpResult::Addresses(Err(Failed("not connected".into())));
             return self.complete(node, 1000, op, failed);

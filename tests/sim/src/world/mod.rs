@@ -14,9 +14,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use bytes::Bytes;
+use peerage_core::Node;
 use peerage_core::conn::AskId;
 use peerage_core::op::OpId;
-use peerage_core::Node;
 use peerage_proto::hash::Hash256;
 use peerage_proto::peer_id::PeerId;
 use sha2::{Digest as _, Sha256};
@@ -101,6 +101,16 @@ impl fmt::Debug for World {
 impl World {
     /// A world in which every node has just started.
     pub fn new(options: Options, oracles: Vec<Box<dyn Oracle>>) -> Self {
+        Self::begun(options, oracles, false)
+    }
+
+    /// The same, with every life of a node recorded; each recording is replayed at its end and must come to the same
+    /// state.
+    pub fn recorded(options: Options, oracles: Vec<Box<dyn Oracle>>) -> Self {
+        Self::begun(options, oracles, true)
+    }
+
+    fn begun(options: Options, oracles: Vec<Box<dyn Oracle>>, recorded: bool) -> Self {
         let mut dice = Dice::new(options.seed, "world");
         let (genesis, block) = Self::genesis();
         let nodes = (0..options.nodes as End).map(|end| SimNode::new(&options, end, &mut dice, genesis));
@@ -121,27 +131,11 @@ impl World {
             trace: Sha256::new(),
             inputs: 0,
             moment: (0, 0, 0),
-            recorded: false,
+            recorded,
             recordings: Vec::new(),
             nodes,
             options,
         };
-        (0..world.nodes.len()).for_each(|node| world.start(node));
-        world
-    }
-
-    /// The same, with every life of a node recorded; each recording is replayed at its end and must come to the same
-    /// state.
-    pub fn recorded(options: Options, oracles: Vec<Box<dyn Oracle>>) -> Self {
-        let nodes = options.nodes;
-        let mut world = Self::new(Options { nodes: 0, ..options.clone() }, oracles);
-        let genesis = Self::genesis().0;
-        let mut dice = Dice::new(options.seed, "world");
-        world.recorded = true;
-        world.nodes =
-            (0..nodes as End).map(|end| SimNode::new(&options, end, &mut dice, genesis)).collect();
-        world.dice = dice;
-        world.options = options;
         (0..world.nodes.len()).for_each(|node| world.start(node));
         world
     }
@@ -246,8 +240,11 @@ impl World {
             let state = &mut self.nodes[node];
             (state.broker_state, state.chain_state, state.store_state) = (0, 0, 0);
             state.paused_until = state.paused_until.min(self.now);
-            self.set_fsm(node, 0);
+            if self.nodes[node].doomed.is_some() {
+                self.kill(node);
+            }
             self.restart(node);
+            self.set_fsm(node, 0);
         }
         self.run_ms(ms);
     }

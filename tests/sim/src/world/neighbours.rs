@@ -5,7 +5,9 @@ use peerage_core::Input;
 use peerage_core::conn::{self, Source};
 use peerage_core::input::{Document, Failed, Neighbour, OpResult, StoreError};
 use peerage_core::op::OpId;
-use peerage_core::teranode::chain::{Answer, Block, Event as ChainEvent, FsmState, Query, QueryError, Status};
+use peerage_core::teranode::chain::{
+    Answer, Block, Event as ChainEvent, FsmState, Query, QueryError, Status,
+};
 use peerage_core::teranode::feed::{self, SubscriberId};
 use peerage_core::teranode::{self, ProduceError, ProduceTopic, Record};
 use peerage_proto::hash::Hash256;
@@ -171,7 +173,8 @@ impl World {
     pub(super) fn send_direct(&mut self, node: usize, op: OpId, to: &PeerId, data: Bytes) {
         let other = (0..self.nodes.len()).find(|end| self.nodes[*end].peer == *to);
         let from = self.peer(node);
-        let other = other.filter(|other| self.nodes[*other].pump.is_some() && self.are_reachable(node, *other));
+        let other =
+            other.filter(|other| self.nodes[*other].pump.is_some() && self.are_reachable(node, *other));
         let result = match other {
             Some(other) => {
                 let delay = self.latency(from.as_bytes().len() as u64);

@@ -64,6 +64,19 @@ impl Fault {
         Self::Strict,
         Self::Crowded,
     ];
+
+    /// How often it may happen in a world, in a hundred.
+    const fn percent(self) -> u32 {
+        // Asked for by name only: see `tests/known.rs`.
+        if matches!(self, Self::Crowded) {
+            return 0;
+        }
+        match self as u32 {
+            kind if kind == Self::Strict as u32 => 10,
+            kind if kind >= Self::Tight as u32 => 30,
+            _ => 65,
+        }
+    }
 }
 
 /// What a world is made of. With a list of steps it determines everything.
@@ -97,14 +110,7 @@ impl Options {
         let mut options = Self::calm(seed, nodes);
         options.latency_ms = [5, 80, 400, 2000][entropy.below(4).unwrap_or(0) as usize];
         for fault in Fault::ALL {
-            let percent = match fault {
-                Fault::Strict => 10,
-                // Asked for by name: see `tests/known.rs`.
-                Fault::Crowded => 0,
-                Fault::Tight | Fault::NoDht | Fault::Legacy => 30,
-                _ => 65,
-            };
-            if entropy.below(100).unwrap_or(100) < percent {
+            if entropy.below(100).unwrap_or(100) < fault.percent() {
                 options = options.with(fault);
             }
         }

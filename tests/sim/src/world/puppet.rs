@@ -7,7 +7,9 @@ use std::rc::Rc;
 use peerage_core::teranode::TopicKind;
 use peerage_proto::envelope;
 use peerage_proto::hash::Hash256;
-use peerage_proto::json::{BlockMessage, HandshakeMessage, NodeStatusMessage, RejectedTxMessage, SubtreeMessage};
+use peerage_proto::json::{
+    BlockMessage, HandshakeMessage, NodeStatusMessage, RejectedTxMessage, SubtreeMessage,
+};
 use peerage_proto::peer_id::PeerId;
 
 use super::neighbours::{hash_of, mined};
@@ -41,7 +43,9 @@ impl World {
         let config = &self.nodes[node].config.teranode;
         let topic = match kind_of_topic {
             Some(kind) => config.topic(kind),
-            None => config.full_name(["nobody-knows", "handshake", "bestblock", "miningon"][salt as usize % 4]),
+            None => {
+                config.full_name(["nobody-knows", "handshake", "bestblock", "miningon"][salt as usize % 4])
+            }
         };
         self.next_id += 1;
         let message = Message { author, seq: self.next_id, topic, data: data.into() };

@@ -26,8 +26,9 @@ impl World {
             }
             Step::Reject { node, salt } => self.reject(at(node), salt),
             Step::Crash { node } => {
-                let doomed = self.dice.roll(5);
-                self.nodes[at(node)].doomed = Some(doomed);
+                let after = self.dice.roll(5);
+                let state = &mut self.nodes[at(node)];
+                state.doomed = state.pump.as_ref().map(|_| after);
             }
             Step::Restart { node } => self.restart(at(node)),
             Step::Stop { node } => self.stop(at(node)),
@@ -78,7 +79,9 @@ impl World {
             }
             Step::Spurious { node } => self.feed(at(node), Input::Timeout),
             Step::Stale { node, ms } => self.stale(at(node), ms),
-            Step::WallStep { node, secs } => self.nodes[at(node)].clock.wall_offset_ms += secs % 100_000 * 1000,
+            Step::WallStep { node, secs } => {
+                self.nodes[at(node)].clock.wall_offset_ms += secs % 100_000 * 1000
+            }
         }
     }
 
