@@ -28,7 +28,6 @@ impl Oracle for FirstFrame {
                 feed::Event::Lagged { .. } => {}
             }
         }
-        let own = seen.core.config().local_peer.to_base58();
         for action in seen.actions {
             let Action::Teranode(teranode::Action::Feed(action)) = action else { continue };
             match action {
@@ -37,9 +36,10 @@ impl Oracle for FirstFrame {
                     let Some(greeted) = greeted else {
                         return Err(format!("a frame for {id:?}, who is gone"));
                     };
-                    ensure(*greeted || is_own_status(frame, &own), || {
-                        format!("the first frame of {id:?} is {frame:?}")
-                    })?;
+                    ensure(
+                        *greeted || is_own_status(frame, &seen.core.config().local_peer.to_base58()),
+                        || format!("the first frame of {id:?} is {frame:?}"),
+                    )?;
                     *greeted = true;
                 }
                 feed::Action::Send { to: None, .. } => {

@@ -1,7 +1,9 @@
 //! Every collection is within its limit.
 
+use peerage_core::Input;
 use peerage_core::conn::Direction;
 use peerage_core::conn::table::Connection;
+use peerage_core::gossipsub::Event;
 
 use super::{Oracle, Seen, ensure};
 
@@ -49,6 +51,10 @@ impl Oracle for WithinLimits {
         ensure(view.interests().len() <= conns.table().peer_count(), || {
             "more interests than connected peers".into()
         })?;
+        // A walk over all peers: only when something changed for one.
+        if !matches!(seen.input, Input::Conn(_) | Input::Gossipsub(Event::Subscribed { .. })) {
+            return Ok(());
+        }
         for peer in conns.table().peers() {
             let count = view.interests().topic_count(peer);
             ensure(count <= limits.topics_per_peer_max, || format!("{count} topics of {peer}"))?;
@@ -64,7 +70,6 @@ impl Oracle for WithinLimits {
 mod tests {
     use super::super::testing::{after, alter, config, connected};
     use super::*;
-    use peerage_core::Input;
     use peerage_core::time::Now;
 
     #[test]

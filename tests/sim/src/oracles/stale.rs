@@ -1,7 +1,8 @@
-//! A timeout at a time that has passed, while nothing is due, changes nothing.
+//! A node's time never goes back, and a timeout at a time that has passed, while nothing is due, changes nothing.
 
 use peerage_core::Input;
 use peerage_core::state::state_hash;
+use peerage_core::time::Instant;
 
 use super::{Before, Oracle, Seen, ensure};
 
@@ -10,6 +11,7 @@ use super::{Before, Oracle, Seen, ensure};
 pub struct Stale {
     /// Hashes of what must not change; none: something may.
     before: Option<[[u8; 32]; 4]>,
+    last: Instant,
 }
 
 fn hashes(core: &peerage_core::Node) -> [[u8; 32]; 4] {
@@ -29,12 +31,17 @@ impl Oracle for Stale {
 
     fn before(&mut self, before: &Before<'_>) {
         let last = before.core.view().last().mono;
+        self.last = last;
         let is_stale = before.now.mono < last && matches!(before.input, Input::Timeout);
         let is_due = before.deadline.is_some_and(|deadline| deadline.at <= last);
         self.before = (is_stale && !is_due).then(|| hashes(before.core));
     }
 
     fn after(&mut self, seen: &Seen<'_>) -> Result<(), String> {
+        let last = seen.core.view().last().mono;
+        ensure(last >= self.last.max(seen.now.mono), || {
+            format!("time went back from {:?} to {last:?}", self.last)
+        })?;
         let Some(before) = self.before.take() else { return Ok(()) };
         ensure(seen.actions.is_empty(), || {
             format!("{} actions at a time that has passed", seen.actions.len())
@@ -68,6 +75,13 @@ mod tests {
         assert!(after(&mut oracle, &node, Now::at_secs(0), &input, &actions).is_err());
         before(&mut oracle, &node, Now::at_secs(0), &input);
         assert_eq!(after(&mut oracle, &node, Now::at_secs(0), &input, &[]), Ok(()));
+        before(&mut oracle, &node, Now::at_secs(0), &input);
+        // A microsecond later, and back again.
+        alter(&mut node, ".last.mono");
+        before(&mut oracle, &node, Now::at_secs(0), &input);
+        alter(&mut node, ".last.mono");
+        let back = after(&mut oracle, &node, Now::at_secs(0), &input, &[]);
+        assert!(back.is_err_and(|error| error.contains("time went back")));
         before(&mut oracle, &node, Now::at_secs(0), &input);
         alter(&mut node, ".watchdog.delivered");
         assert!(after(&mut oracle, &node, Now::at_secs(0), &input, &[]).is_err());

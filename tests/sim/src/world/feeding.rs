@@ -16,7 +16,7 @@ use crate::oracles::{Before, Seen};
 impl World {
     pub(super) fn input_after(&mut self, node: usize, delay: u64, input: Input) {
         let life = self.nodes[node].life;
-        self.queue.push(self.now + delay, Event::Input { node, life, input });
+        self.queue.push(self.now + delay, Event::Input { node, life, input: Box::new(input) });
     }
 
     pub(super) fn complete(&mut self, node: usize, delay: u64, op: OpId, result: OpResult) {
@@ -46,7 +46,7 @@ impl World {
         }
         let life = self.nodes[node].life;
         if self.nodes[node].paused_until > self.now {
-            self.postpone(node, Event::Input { node, life, input });
+            self.postpone(node, Event::Input { node, life, input: Box::new(input) });
         } else {
             let now = self.nodes[node].clock.now(self.now);
             self.feed_at(node, now, input);

@@ -8,7 +8,7 @@ use peerage_core::op::OpId;
 use peerage_proto::multiaddr::Multiaddr;
 use peerage_proto::peer_id::PeerId;
 
-use super::node::{addr_of, text_addr};
+use super::node::{addr_of, end_at, text_addr};
 use super::queue::Event;
 use super::{End, World};
 
@@ -63,13 +63,14 @@ impl World {
 
     pub(super) fn dial(&mut self, node: usize, op: OpId, peer: Option<PeerId>, addrs: &[Multiaddr]) {
         let at = self.now + self.latency(op_number(op));
-        let end_of = |addr: &Multiaddr| (0..self.ends()).find(|end| addr_of(*end) == *addr);
-        let Some(target) = addrs.iter().find_map(end_of) else {
+        let ends = self.ends();
+        let Some(target) = addrs.iter().find_map(end_at).filter(|end| *end < ends) else {
             let error = DialError::Unreachable("nobody is there".into());
             return self.complete(node, at - self.now, op, OpResult::Dialed(Err(error)));
         };
         let life = self.life(node);
-        self.queue.push(at, Event::Reach { dialer: node, life, op: Some(op), peer, target });
+        self.queue
+            .push(at, Event::Reach { dialer: node, life, op: Some(op), peer: peer.map(Box::new), target });
     }
 
     /// A dial reaches its target, or fails there.
@@ -291,7 +292,7 @@ impl World {
         self.next_id += 1;
         let (ask, life) = (AskId(self.next_id), self.life(node));
         let at = self.now + self.latency(ask.0);
-        self.queue.push(at, Event::Ask { via, asker: node, life, op, target, ask });
+        self.queue.push(at, Event::Ask { via, asker: node, life, op, target: Box::new(target), ask });
     }
 
     pub(super) fn on_ask(&mut self, via: usize, asker: (usize, u32), op: OpId, target: PeerId, ask: AskId) {

@@ -198,10 +198,12 @@ impl World {
             Event::Wake { node, generation } => self.on_wake(node, generation),
             Event::Input { node, life, input } => {
                 if self.nodes[node].life == life {
-                    self.feed(node, input);
+                    self.feed(node, *input);
                 }
             }
-            Event::Reach { dialer, life, op, peer, target } => self.on_reach(dialer, life, op, peer, target),
+            Event::Reach { dialer, life, op, peer, target } => {
+                self.on_reach(dialer, life, op, peer.map(|peer| *peer), target)
+            }
             Event::Shaken { link } => self.on_shaken(link),
             Event::Expire { link } => self.on_expire(link),
             Event::Closed { link, end, reason } => self.on_closed(link, end, reason),
@@ -213,13 +215,13 @@ impl World {
             }
             Event::Stored { node, life, op, document, content } => {
                 if self.nodes[node].life == life {
-                    self.nodes[node].disk.insert(document, content);
+                    self.nodes[node].disk.insert(document, *content);
                     let stored = peerage_core::input::OpResult::Stored(Ok(()));
                     self.complete(node, 0, op, stored);
                 }
             }
             Event::Ask { via, asker, life, op, target, ask } => {
-                self.on_ask(via, (asker, life), op, target, ask);
+                self.on_ask(via, (asker, life), op, *target, ask);
             }
         }
     }

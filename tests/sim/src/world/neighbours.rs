@@ -143,7 +143,10 @@ impl World {
             1 => self.complete(node, 1000, op, OpResult::Stored(Err(StoreError::Full))),
             slow => {
                 let delay = if slow == 2 { 5_000_000 } else { 2000 };
-                self.queue.push(now + delay, Event::Stored { node, life, op, document, content });
+                self.queue.push(
+                    now + delay,
+                    Event::Stored { node, life, op, document, content: Box::new(content) },
+                );
             }
         }
     }

@@ -1,6 +1,7 @@
 //! One simulated process: its core, clock, disk, chain, broker and feed.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use peerage_proto::multiaddr::Multiaddr;
 use peerage_proto::network::Network;
 use peerage_proto::peer_id::PeerId;
 
-use super::overlay::{Key, Message};
+use super::overlay::Message;
 use super::{End, Fault, Options};
 use crate::entropy::Dice;
 
@@ -34,6 +35,14 @@ pub fn peer_of(seed: u64, end: End) -> PeerId {
 /// Where an endpoint listens: each in a network of its own.
 pub fn addr_of(end: End) -> Multiaddr {
     text_addr(&format!("/ip4/20.{}.{}.1/tcp/9905", end / 250, end % 250))
+}
+
+/// Who listens at an address, if an endpoint does.
+pub(super) fn end_at(addr: &Multiaddr) -> Option<End> {
+    let IpAddr::V4(ip) = addr.ip()? else { return None };
+    let [_, high, low, _] = ip.octets();
+    let end = End::from(high) * 250 + End::from(low);
+    (addr_of(end) == *addr).then_some(end)
 }
 
 pub(super) fn text_addr(text: &str) -> Multiaddr {
@@ -105,8 +114,8 @@ pub(super) struct SimNode {
     pub(super) topics: BTreeSet<Topic>,
     /// Links that are open at this end.
     pub(super) links: BTreeSet<u64>,
-    pub(super) seen: BTreeMap<Key, ()>,
-    pub(super) seen_order: VecDeque<(u64, Key)>,
+    pub(super) seen: BTreeSet<u64>,
+    pub(super) seen_order: VecDeque<(u64, u64)>,
     /// Messages that wait for a verdict, and who sent each.
     pub(super) pending: BTreeMap<Bytes, (Rc<Message>, End)>,
 }
@@ -135,7 +144,7 @@ impl SimNode {
             listening: false,
             topics: BTreeSet::new(),
             links: BTreeSet::new(),
-            seen: BTreeMap::new(),
+            seen: BTreeSet::new(),
             seen_order: VecDeque::new(),
             pending: BTreeMap::new(),
         }
@@ -202,7 +211,7 @@ pub fn config(options: &Options, end: End) -> Config {
 /// Limits that are met all the time.
 fn tight() -> Limits {
     Limits {
-        connections_max: 6,
+        connections_max: 3,
         peers_known_max: 1000,
         dial_targets_max: 4,
         addresses_per_peer_max: 2,

@@ -19,15 +19,12 @@ const SEEN_US: u64 = 120_000_000;
 /// Links outside the mesh learn of a message with the next heartbeat.
 const LAZY_US: u64 = 1_000_000;
 
-/// Author and sequence number.
-pub(super) type Key = (PeerId, u64);
-
 /// A message on its way.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Message {
     /// Its signed author.
     pub author: PeerId,
-    /// Its author's number for it.
+    /// Its author's number for it; no two messages of a world have the same.
     pub seq: u64,
     /// Its topic.
     pub topic: Topic,
@@ -36,10 +33,6 @@ pub struct Message {
 }
 
 impl Message {
-    fn key(&self) -> Key {
-        (self.author, self.seq)
-    }
-
     /// Author and sequence number as gossipsub writes them.
     pub fn id(&self) -> Bytes {
         [self.author.as_bytes(), &self.seq.to_be_bytes()].concat().into()
@@ -60,13 +53,13 @@ impl World {
     fn saw(&mut self, node: usize, message: &Message) -> bool {
         let (now, state) = (self.now, &mut self.nodes[node]);
         while state.seen_order.front().is_some_and(|(at, _)| at + SEEN_US <= now) {
-            if let Some((_, key)) = state.seen_order.pop_front() {
-                state.seen.remove(&key);
+            if let Some((_, seq)) = state.seen_order.pop_front() {
+                state.seen.remove(&seq);
             }
         }
-        let is_new = state.seen.insert(message.key(), ()).is_none();
+        let is_new = state.seen.insert(message.seq);
         if is_new {
-            state.seen_order.push_back((now, message.key()));
+            state.seen_order.push_back((now, message.seq));
         }
         is_new
     }

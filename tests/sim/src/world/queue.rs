@@ -15,15 +15,15 @@ use peerage_proto::peer_id::PeerId;
 use super::End;
 use super::overlay::Message;
 
-/// What happens. A `life` that is over makes an event void.
+/// What happens. A `life` that is over makes an event void. Small: the queue moves them about.
 #[derive(Clone, Debug)]
 pub(super) enum Event {
     /// A node's deadline, unless it has another one by now.
     Wake { node: usize, generation: u64 },
     /// An input of a node.
-    Input { node: usize, life: u32, input: Input },
+    Input { node: usize, life: u32, input: Box<Input> },
     /// A dial reaches its target.
-    Reach { dialer: End, life: u32, op: Option<OpId>, peer: Option<PeerId>, target: End },
+    Reach { dialer: End, life: u32, op: Option<OpId>, peer: Option<Box<PeerId>>, target: End },
     /// A handshake ends well.
     Shaken { link: u64 },
     /// A handshake has taken too long.
@@ -35,9 +35,9 @@ pub(super) enum Event {
     /// A node's chain takes a block over.
     Adopt { node: usize, life: u32, hash: Hash256 },
     /// A document is on a node's disk.
-    Stored { node: usize, life: u32, op: OpId, document: Document, content: Bytes },
+    Stored { node: usize, life: u32, op: OpId, document: Document, content: Box<Bytes> },
     /// A question for addresses reaches the node that is asked.
-    Ask { via: usize, asker: usize, life: u32, op: OpId, target: PeerId, ask: AskId },
+    Ask { via: usize, asker: usize, life: u32, op: OpId, target: Box<PeerId>, ask: AskId },
 }
 
 #[derive(Debug)]
