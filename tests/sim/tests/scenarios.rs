@@ -9,7 +9,7 @@ use peerage_sim::generator::script;
 use peerage_sim::oracles;
 use peerage_sim::run::{Outcome, run};
 use peerage_sim::step::Step;
-use peerage_sim::world::{Fault, Options, World};
+use peerage_sim::world::{Fault, Options, World, hash_of};
 
 /// Both halves of `nodes` nodes apart; puppets are in neither.
 fn halves(nodes: u32) -> u64 {
@@ -56,6 +56,24 @@ fn a_block_reaches_three_nodes_across_a_partition_and_a_restart() {
 #[test]
 fn a_block_reaches_fifty_nodes_across_a_partition_and_a_restart() {
     a_block_crosses_after_healing(50, 80);
+}
+
+#[test]
+fn a_subtree_reaches_fifty_nodes_because_others_forward_it() {
+    let mut world = World::new(Options::calm(9, 50), oracles::all());
+    world.run_ms(40_000);
+    world.apply(Step::Subtree { node: 17, salt: 1 });
+    let subtree = hash_of("subtree", 1);
+    let origin = |world: &World, node| {
+        world.core(node).and_then(|core| core.view().teranode().origins().subtree_origin(&subtree))
+    };
+    let all = |world: &World| {
+        (0..50).filter(|node| *node != 17).all(|node| origin(world, node) == Some(world.peer(17)))
+    };
+    assert!(world.run_until(20_000, all), "somebody has not heard of the subtree");
+    let neighbours = world.core(17).unwrap().view().conns().table().peer_count();
+    assert!(neighbours < 40, "{neighbours} neighbours: nothing had to be forwarded");
+    world.assert_clean();
 }
 
 #[test]
