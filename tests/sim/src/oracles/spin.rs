@@ -1,0 +1,53 @@
+//! After a timeout the deadline has moved on, or work was done.
+
+use peerage_core::{Action, Input};
+
+use super::{Before, Oracle, Seen, ensure};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Spin {
+    targets: usize,
+}
+
+impl Oracle for Spin {
+    fn name(&self) -> &'static str {
+        "spin"
+    }
+
+    fn before(&mut self, before: &Before<'_>) {
+        self.targets = before.core.view().conns().dialer().len();
+    }
+
+    fn after(&mut self, seen: &Seen<'_>) -> Result<(), String> {
+        if !matches!(seen.input, Input::Timeout) {
+            return Ok(());
+        }
+        let last = seen.core.view().last().mono;
+        let moved = seen.deadline.is_none_or(|deadline| deadline.at > last);
+        let worked = seen.actions.iter().any(|action| !matches!(action, Action::Notice(_)))
+            || seen.core.view().conns().dialer().len() < self.targets;
+        ensure(moved || worked, || format!("{:?} is due at once again, and nothing was done", seen.deadline))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{after, node};
+    use super::*;
+    use peerage_core::time::{Deadline, Now, Timer};
+
+    #[test]
+    fn a_deadline_that_stays_is_seen() {
+        let (node, now) = (node(), Now::at_secs(0));
+        let mut oracle = Spin::default();
+        // This node dials at once: its deadline has not been served.
+        let deadline = Some(Deadline { at: now.mono, timer: Timer::Dial });
+        let input = &Input::Timeout;
+        let seen = Seen { node: 0, now, input, actions: &[], core: &node, deadline };
+        assert!(oracle.after(&seen).is_err_and(|error| error.contains("due at once again")));
+        let later = Some(Deadline { at: Now::at_secs(1).mono, timer: Timer::Dial });
+        assert_eq!(oracle.after(&Seen { deadline: later, ..seen }), Ok(()));
+        let _ = after(&mut oracle, &node, now, &Input::Start, &[]);
+    }
+}

@@ -1,0 +1,315 @@
+//! A world of nodes on one clock. Nothing in it happens but by its queue and the steps that are applied to it.
+
+mod feeding;
+mod links;
+mod neighbours;
+mod node;
+mod options;
+mod overlay;
+mod puppet;
+mod queue;
+mod steps;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use bytes::Bytes;
+use peerage_core::Node;
+use peerage_core::conn::AskId;
+use peerage_core::op::OpId;
+use peerage_proto::hash::Hash256;
+use peerage_proto::peer_id::PeerId;
+use sha2::{Digest as _, Sha256};
+
+use crate::entropy::Dice;
+use crate::oracles::{Oracle, Transmit};
+
+pub use neighbours::{hash_of, mined};
+pub use node::{addr_of, config, peer_of};
+pub use options::{Fault, Options};
+pub use overlay::Message;
+pub use puppet::KINDS;
+
+use links::Link;
+use neighbours::WorldBlock;
+use node::SimNode;
+use puppet::Puppet;
+use queue::{Event, Queue};
+
+/// A node or a puppet: nodes first.
+pub type End = usize;
+
+/// Inputs between two full structural checks of a node.
+const CHECK_EVERY: u64 = 64;
+/// Inputs of a node at one moment, at most: more is a spin.
+const INPUTS_PER_MOMENT_MAX: u32 = 10_000;
+
+/// An oracle saw something that must not be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Violation {
+    /// Which oracle.
+    pub oracle: &'static str,
+    /// At which node.
+    pub node: usize,
+    /// When, in microseconds of the world.
+    pub at: u64,
+    /// What.
+    pub detail: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { oracle, node, at, detail } = self;
+        write!(f, "{oracle}: node {node} at {}.{:06} s: {detail}", at / 1_000_000, at % 1_000_000)
+    }
+}
+
+/// A world.
+pub struct World {
+    options: Options,
+    /// Microseconds since the beginning.
+    now: u64,
+    queue: Queue,
+    dice: Dice,
+    /// Names connections, questions, clients and messages.
+    next_id: u64,
+    nodes: Vec<SimNode>,
+    puppets: Vec<Puppet>,
+    links: BTreeMap<u64, Link>,
+    asks: BTreeMap<AskId, (usize, u32, OpId)>,
+    blocks: BTreeMap<Hash256, WorldBlock>,
+    dht: BTreeMap<Bytes, BTreeSet<End>>,
+    partition: u64,
+    oracles: Vec<Box<dyn Oracle>>,
+    violation: Option<Violation>,
+    trace: Sha256,
+    inputs: u64,
+    /// Inputs of one node at the present moment.
+    moment: (u64, usize, u32),
+    /// Whether every life is recorded, and replayed at its end.
+    recorded: bool,
+    recordings: Vec<(String, Vec<u8>)>,
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { options, now, inputs, violation, .. } = self;
+        write!(f, "World {{ {options}, at {now} us, {inputs} inputs, {violation:?} }}")
+    }
+}
+
+impl World {
+    /// A world in which every node has just started.
+    pub fn new(options: Options, oracles: Vec<Box<dyn Oracle>>) -> Self {
+        Self::begun(options, oracles, false)
+    }
+
+    /// The same, with every life of a node recorded; each recording is replayed at its end and must come to the same
+    /// state.
+    pub fn recorded(options: Options, oracles: Vec<Box<dyn Oracle>>) -> Self {
+        Self::begun(options, oracles, true)
+    }
+
+    fn begun(options: Options, oracles: Vec<Box<dyn Oracle>>, recorded: bool) -> Self {
+        let mut dice = Dice::new(options.seed, "world");
+        let (genesis, block) = Self::genesis();
+        let nodes = (0..options.nodes as End).map(|end| SimNode::new(&options, end, &mut dice, genesis));
+        let nodes: Vec<SimNode> = nodes.collect();
+        let mut world = Self {
+            now: 0,
+            queue: Queue::default(),
+            dice,
+            next_id: 0,
+            puppets: vec![Puppet::default(); options.puppets as usize],
+            links: BTreeMap::new(),
+            asks: BTreeMap::new(),
+            blocks: [(genesis, block)].into(),
+            dht: BTreeMap::new(),
+            partition: 0,
+            oracles,
+            violation: None,
+            trace: Sha256::new(),
+            inputs: 0,
+            moment: (0, 0, 0),
+            recorded,
+            recordings: Vec::new(),
+            nodes,
+            options,
+        };
+        (0..world.nodes.len()).for_each(|node| world.start(node));
+        world
+    }
+
+    /// What it is made of.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Microseconds since the beginning.
+    pub fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// Inputs of all nodes so far.
+    pub fn inputs(&self) -> u64 {
+        self.inputs
+    }
+
+    /// The core of a node; none while it is dead.
+    pub fn core(&self, node: usize) -> Option<&Node> {
+        self.nodes.get(node)?.core()
+    }
+
+    /// The id of an endpoint.
+    pub fn peer(&self, end: End) -> PeerId {
+        self.nodes.get(end).map_or_else(|| peer_of(self.options.seed, end), |node| node.peer)
+    }
+
+    /// Nodes and puppets.
+    pub fn ends(&self) -> usize {
+        self.nodes.len() + self.puppets.len()
+    }
+
+    /// Lets `ms` virtual milliseconds pass.
+    pub fn run_ms(&mut self, ms: u64) {
+        let until = self.now + ms.saturating_mul(1000);
+        while self.violation.is_none() {
+            let Some((at, event)) = self.queue.pop(until) else { break };
+            self.now = at;
+            self.happen(event);
+        }
+        self.now = until;
+    }
+
+    /// Lets time pass until `condition` holds, at most `ms`. Returns whether it does.
+    pub fn run_until(&mut self, ms: u64, condition: impl Fn(&Self) -> bool) -> bool {
+        let end = self.now + ms * 1000;
+        while !condition(self) {
+            if self.now >= end || self.violation.is_some() {
+                return false;
+            }
+            self.run_ms(100);
+        }
+        true
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Wake { node, generation } => self.on_wake(node, generation),
+            Event::Input { node, life, input } => {
+                if self.nodes[node].life == life {
+                    self.feed(node, *input);
+                }
+            }
+            Event::Reach { dialer, life, op, peer, target } => {
+                self.on_reach(dialer, life, op, peer.map(|peer| *peer), target)
+            }
+            Event::Shaken { link } => self.on_shaken(link),
+            Event::Expire { link } => self.on_expire(link),
+            Event::Closed { link, end, reason } => self.on_closed(link, end, reason),
+            Event::Message { link, to, message } => self.on_message(link, to, message),
+            Event::Adopt { node, life, hash } => {
+                if self.nodes[node].life == life {
+                    self.on_adopt(node, hash);
+                }
+            }
+            Event::Stored { node, life, op, document, content } => {
+                if self.nodes[node].life == life {
+                    self.nodes[node].disk.insert(document, *content);
+                    let stored = peerage_core::input::OpResult::Stored(Ok(()));
+                    self.complete(node, 0, op, stored);
+                }
+            }
+            Event::Ask { via, asker, life, op, target, ask } => {
+                self.on_ask(via, (asker, life), op, *target, ask);
+            }
+        }
+    }
+
+    /// Whether `node` knows of a block: by announcement, by another's status, or from its own chain.
+    pub fn knows(&self, node: usize, hash: &Hash256) -> bool {
+        let Some(core) = self.core(node) else { return false };
+        let service = core.view().teranode();
+        service.origins().block_origin(hash).is_some()
+            || service.own().tip().is_some_and(|tip| tip.header.hash() == *hash)
+            || service.registry().iter().any(|(_, info)| info.block_hash == Some(*hash))
+    }
+
+    /// Heals everything, starts what is dead, and lets `ms` pass.
+    pub fn quiesce(&mut self, ms: u64) {
+        self.partition(0);
+        for node in 0..self.nodes.len() {
+            let state = &mut self.nodes[node];
+            (state.broker_state, state.chain_state, state.store_state) = (0, 0, 0);
+            state.paused_until = state.paused_until.min(self.now);
+            if self.nodes[node].doomed.is_some() {
+                self.kill(node);
+            }
+            self.restart(node);
+            self.set_fsm(node, 0);
+        }
+        self.run_ms(ms);
+    }
+
+    /// Liveness: after everything was healed and time has passed, nodes are connected and no publication or record
+    /// hangs.
+    pub fn check_rest(&mut self) {
+        for node in 0..self.nodes.len() {
+            let Some(core) = self.core(node) else { continue };
+            let view = core.view();
+            let (records, _) = view.teranode().inflight();
+            let alone = view.conns().table().peer_count() == 0;
+            let may_be_alone = self.nodes.len() < 2 || self.options.has(Fault::Tight);
+            let problem = if records > 0 && !self.options.has(Fault::Broker) {
+                Some(format!("{records} records hang"))
+            } else if alone && !may_be_alone {
+                Some("alone after everything was healed".into())
+            } else {
+                None
+            };
+            if let Some(problem) = problem {
+                self.violate("rest", node, problem);
+            }
+        }
+    }
+
+    /// Ends every recording and compares each with its replay.
+    pub fn finish(&mut self) {
+        (0..self.nodes.len()).for_each(|node| self.end_recording(node));
+    }
+
+    /// Recordings of lives that are over, each with a name.
+    pub fn recordings(&self) -> &[(String, Vec<u8>)] {
+        &self.recordings
+    }
+
+    /// What an oracle saw, if anything.
+    pub fn violation(&self) -> Option<&Violation> {
+        self.violation.as_ref()
+    }
+
+    /// Panics with what an oracle saw, if anything.
+    pub fn assert_clean(&self) {
+        if let Some(violation) = &self.violation {
+            panic!("{violation}\n{}", self.options);
+        }
+    }
+
+    /// Hash over every input and action of every node, in order, and over the last states.
+    pub fn hash(&self) -> [u8; 32] {
+        let mut hash = self.trace.clone();
+        for node in &self.nodes {
+            hash.update(node.core().map_or([0; 32], Node::state_hash));
+        }
+        hash.finalize().into()
+    }
+
+    pub(crate) fn oracles_transmitted(&mut self, transmit: &Transmit) {
+        for oracle in &mut self.oracles {
+            if let Err(detail) = oracle.transmitted(transmit) {
+                let (oracle, node, at) = (oracle.name(), transmit.from, self.now);
+                self.violation.get_or_insert(Violation { oracle, node, at, detail });
+            }
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Peers that are no nodes of ours: they connect and send whatever a step says.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use peerage_core::teranode::TopicKind;
+use peerage_proto::envelope;
+use peerage_proto::hash::Hash256;
+use peerage_proto::json::{
+    BlockMessage, HandshakeMessage, NodeStatusMessage, RejectedTxMessage, SubtreeMessage,
+};
+use peerage_proto::peer_id::PeerId;
+
+use super::neighbours::{hash_of, mined};
+use super::node::peer_of;
+use super::overlay::Message;
+use super::queue::Event;
+use super::{End, World};
+use crate::entropy::Dice;
+
+/// Number of things that a puppet can send.
+pub const KINDS: u64 = 20;
+
+/// A peer without a core.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Puppet {
+    /// Its links, and to whom each leads.
+    pub(super) links: BTreeMap<u64, End>,
+}
+
+impl World {
+    /// A puppet sends something of `kind` to `node`; it connects first if it is not connected.
+    pub fn puppet(&mut self, puppet: usize, node: usize, kind: u64, salt: u64) {
+        let end = self.nodes.len() + puppet;
+        let mut links = self.puppets[puppet].links.iter();
+        let Some(link) = links.find(|(_, other)| **other == node).map(|(id, _)| *id) else {
+            let event = Event::Reach { dialer: end, life: 0, op: None, peer: None, target: node };
+            let at = self.now + 1000;
+            return self.queue.push(at, event);
+        };
+        let (author, kind_of_topic, data) = self.content(end, kind % KINDS, salt);
+        let config = &self.nodes[node].config.teranode;
+        let topic = match kind_of_topic {
+            Some(kind) => config.topic(kind),
+            None => {
+                config.full_name(["nobody-knows", "handshake", "bestblock", "miningon"][salt as usize % 4])
+            }
+        };
+        self.next_id += 1;
+        let message = Message { author, seq: self.next_id, topic, data: data.into() };
+        self.send(link, end, node, Rc::new(message), None, 0);
+    }
+
+    /// A puppet closes its connections.
+    pub fn puppet_leave(&mut self, puppet: usize) {
+        let end = self.nodes.len() + puppet;
+        for id in std::mem::take(&mut self.puppets[puppet].links).into_keys() {
+            self.close(id, end, peerage_core::conn::CloseReason::Remote);
+        }
+    }
+
+    fn content(&self, end: End, kind: u64, salt: u64) -> (PeerId, Option<TopicKind>, Vec<u8>) {
+        use TopicKind::{Block, NodeStatus, RejectedTx, Subtree};
+        let own = self.peer(end);
+        // Invented authors: their messages are validly signed, too.
+        let author = if kind % 4 == 3 { peer_of(salt % 50, 1000 + end) } else { own };
+        let id = author.to_base58();
+        let foreign = self.nodes[0].peer.to_base58();
+        let good = Forged { peer_id: &id, url: "http://puppet.example/api", salt };
+        let (topic, inner) = match kind {
+            0 | 1 => (Some(NodeStatus), good.status()),
+            2 | 3 => (Some(Block), good.block(true)),
+            4 | 5 => (Some(Subtree), good.subtree()),
+            6 | 7 => (Some(RejectedTx), good.rejected()),
+            8 => (Some(NodeStatus), Forged { peer_id: &foreign, ..good }.status()),
+            9 => (Some(Block), Forged { peer_id: &foreign, ..good }.block(true)),
+            10 => (Some(Block), good.block(false)),
+            11 => (Some(Block), Forged { url: "http://192.168.0.1/", ..good }.block(true)),
+            12 => (Some(Subtree), Forged { url: "", ..good }.subtree()),
+            13 => (Some(Block), Forged { url: "", ..good }.block(true)),
+            14 => (Some(NodeStatus), vec![b'{'; 70_000]),
+            15 => (Some(TopicKind::ALL[salt as usize % 4]), mutated(good.status(), salt)),
+            16 => return (author, Some(Block), good.block(true)),
+            17 => return (author, Some(Subtree), mutated(good.subtree(), salt)),
+            _ => return (author, None, good.handshake()),
+        };
+        let mut data = Vec::new();
+        envelope::wrap("puppet", &inner, &mut data);
+        (author, topic, data)
+    }
+}
+
+/// What a puppet claims.
+#[derive(Clone, Copy)]
+struct Forged<'a> {
+    peer_id: &'a str,
+    url: &'a str,
+    salt: u64,
+}
+
+impl Forged<'_> {
+    fn status(self) -> Vec<u8> {
+        let hash = text(hash_of("puppet tip", self.salt));
+        let message = NodeStatusMessage {
+            peer_id: Cow::Borrowed(self.peer_id),
+            client_name: Cow::Borrowed("puppet"),
+            kind: Cow::Borrowed(NodeStatusMessage::KIND),
+            base_url: Cow::Borrowed(self.url),
+            best_block_hash: Cow::Owned(hash),
+            best_height: (self.salt % 20_000) as u32,
+            storage: Cow::Borrowed("full"),
+            ..NodeStatusMessage::default()
+        };
+        written(|out| message.encode(out))
+    }
+
+    fn block(self, is_proven: bool) -> Vec<u8> {
+        let header = mined(Hash256::ZERO, hash_of("puppet block", self.salt % 64), 7);
+        let hash = if is_proven { header.hash() } else { hash_of("no work", self.salt) };
+        let message = BlockMessage {
+            peer_id: Cow::Borrowed(self.peer_id),
+            data_hub_url: Cow::Borrowed(self.url),
+            hash: Cow::Owned(text(hash)),
+            height: (self.salt % 64) as u32,
+            header: Cow::Owned(header.to_hex()),
+            ..BlockMessage::default()
+        };
+        written(|out| message.encode(out))
+    }
+
+    fn subtree(self) -> Vec<u8> {
+        let message = SubtreeMessage {
+            peer_id: Cow::Borrowed(self.peer_id),
+            data_hub_url: Cow::Borrowed(self.url),
+            hash: Cow::Owned(text(hash_of("puppet subtree", self.salt % 64))),
+            ..SubtreeMessage::default()
+        };
+        written(|out| message.encode(out))
+    }
+
+    fn rejected(self) -> Vec<u8> {
+        let message = RejectedTxMessage {
+            peer_id: Cow::Borrowed(self.peer_id),
+            tx_id: Cow::Owned(text(hash_of("puppet tx", self.salt))),
+            reason: Cow::Borrowed("dust"),
+            ..RejectedTxMessage::default()
+        };
+        written(|out| message.encode(out))
+    }
+
+    fn handshake(self) -> Vec<u8> {
+        let hash = text(hash_of("puppet tip", self.salt));
+        let message = HandshakeMessage {
+            kind: Cow::Borrowed("version"),
+            peer_id: Cow::Borrowed(self.peer_id),
+            best_height: (self.salt % 100) as u32,
+            best_hash: Cow::Owned(hash),
+            topic_prefix: Cow::Borrowed(peerage_proto::network::Network::Regtest.topic_prefix()),
+            ..HandshakeMessage::default()
+        };
+        written(|out| message.encode(out))
+    }
+}
+
+fn text(hash: Hash256) -> String {
+    let mut text = String::new();
+    hash.write_display(&mut text);
+    text
+}
+
+fn written(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut out = Vec::new();
+    write(&mut out);
+    out
+}
+
+fn mutated(mut bytes: Vec<u8>, salt: u64) -> Vec<u8> {
+    let mut dice = Dice::new(salt, "mutation");
+    for _ in 0..=dice.roll(4) {
+        let at = dice.roll(bytes.len() as u64) as usize;
+        bytes[at] = dice.next_u64() as u8;
+    }
+    bytes
+}

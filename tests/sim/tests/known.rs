@@ -1,0 +1,138 @@
+//! Faults of the core that the simulator found, each with the shortest list of steps that shows it. A test here goes red
+//! when its fault is mended: then it belongs among the scenarios, turned round.
+
+use peerage_core::record::{Frame, Reader};
+use peerage_core::state::Alter as _;
+use peerage_core::{Action, Core as _, Node, conn};
+use peerage_sim::oracles::{self, Oracle, Seen};
+use peerage_sim::step::{Script, Step};
+use peerage_sim::world::{Fault, Options, World};
+
+fn play(script: &str) {
+    let script = Script::parse(script).unwrap_or_else(|error| panic!("{error}"));
+    let mut world = World::new(script.options, oracles::all());
+    script.steps.iter().for_each(|step| world.apply(*step));
+    world.run_ms(5000);
+    world.assert_clean();
+}
+
+/// Seed 409. The topics of the older family are answered `Accept` without a look at the ban list.
+#[test]
+#[should_panic(expected = "a message of a banned author is accepted")]
+fn a_banned_author_is_accepted_on_the_topics_of_the_older_family() {
+    play(
+        "peerage steps 1
+seed 409 nodes 4 puppets 4 latency_ms 80 faults 19094
+puppet 0 2 0 0
+puppet 0 3 0 0
+advance 121
+puppet 0 3 10 0
+puppet 0 3 10 0
+puppet 0 3 9 0
+puppet 0 3 10 0
+puppet 0 3 9 0
+puppet 0 2 18 75881
+",
+    );
+}
+
+/// A connected peer owns its own entry and those of the strangers that it relays. Its own is the oldest of them, and the
+/// first to go when the registry is full.
+#[test]
+#[should_panic(expected = "is connected and was pushed out of the registry")]
+fn a_connected_peer_is_pushed_out_of_the_registry_by_strangers_that_it_relays() {
+    let options = Options::calm(4, 2).with(Fault::Puppet).with(Fault::Crowded);
+    let mut world = World::new(options, oracles::all());
+    world.run_ms(15_000);
+    for salt in 0..40 {
+        // Statuses and subtrees of invented authors.
+        world.apply(Step::Puppet { puppet: 0, node: 0, kind: 3 + 4 * (salt % 2), salt });
+        world.run_ms(300);
+    }
+    world.assert_clean();
+}
+
+/// Nobody who is connected is dialled; and our own dials keep to the limit on connections, too.
+struct Dials;
+
+impl Oracle for Dials {
+    fn name(&self) -> &'static str {
+        "dials"
+    }
+
+    fn after(&mut self, seen: &Seen<'_>) -> Result<(), String> {
+        let table = seen.core.view().conns().table();
+        let max = seen.core.config().limits.connections_max as usize;
+        if table.connection_count() > max {
+            return Err(format!("{} connections, limit {max}", table.connection_count()));
+        }
+        let is_connected = |action: &&Action| {
+            let Action::Conn(conn::Action::Dial { peer: Some(peer), .. }) = action else { return false };
+            table.is_connected(peer)
+        };
+        match seen.actions.iter().find(is_connected) {
+            Some(dial) => Err(format!("a dial of a connected peer: {dial:?}")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Seed 306. A peer connects while its dial is under way; the dial fails and is tried again.
+#[test]
+#[should_panic(expected = "a dial of a connected peer")]
+fn a_failed_dial_is_tried_again_although_the_peer_is_connected() {
+    let options = Options { seed: 306, nodes: 4, puppets: 4, latency_ms: 2000, faults: 3525 };
+    let mut world = World::new(options, vec![Box::new(Dials)]);
+    world.apply(Step::Puppet { puppet: 1, node: 2, kind: 0, salt: 0 });
+    world.apply(Step::Found { node: 2, other: 5, kind: 2 });
+    world.run_ms(20_000);
+    world.assert_clean();
+}
+
+/// The limit on connections holds for inbound ones alone.
+#[test]
+#[should_panic(expected = "connections, limit 3")]
+fn own_dials_go_beyond_the_limit_on_connections() {
+    let options = Options::calm(3, 8).with(Fault::Tight);
+    let mut world = World::new(options, vec![Box::new(Dials)]);
+    for _ in 0..20 {
+        (0..8).for_each(|other| world.apply(Step::Found { node: 7, other, kind: 0 }));
+        world.run_ms(3000);
+    }
+    world.assert_clean();
+}
+
+/// Without a DHT, whom neighbours were asked for is remembered until it connects, which it may never do; when 1,024 are
+/// remembered nobody else is asked for.
+#[test]
+#[should_panic(expected = "somebody is still remembered")]
+fn authors_that_were_asked_for_are_never_forgotten() {
+    let options = Options::calm(4, 2).with(Fault::Puppet).with(Fault::NoDht);
+    let mut world = World::recorded(options, oracles::all());
+    for salt in 0..40 {
+        world.apply(Step::Puppet { puppet: 0, node: 0, kind: 3 + 4 * (salt % 2), salt });
+        world.run_ms(1000);
+    }
+    world.puppet_leave(0);
+    world.apply(Step::Crash { node: 1 });
+    world.run_ms(26 * 3600 * 1000);
+    world.finish();
+    world.assert_clean();
+    let mut recordings = world.recordings().iter();
+    let (_, file) = recordings.find(|(name, _)| name.starts_with("node-0")).unwrap_or_else(|| panic!("none"));
+    let mut leaves = Vec::new();
+    replayed(file).state_mut().leaves("", &mut leaves);
+    assert!(leaves.contains(&".conns.discovery.asked?".into()), "somebody is still remembered");
+}
+
+fn replayed(file: &[u8]) -> Node {
+    let (header, mut reader) = Reader::open(file).unwrap_or_else(|error| panic!("{error}"));
+    let node = Node::new(header.config, header.seed, header.start);
+    let mut node = node.unwrap_or_else(|error| panic!("{error}"));
+    while let Ok(Some(frame)) = reader.next_frame() {
+        if let Frame::Input(now, input) = frame {
+            node.handle(now, input, &mut Vec::new());
+        }
+    }
+    node
+}

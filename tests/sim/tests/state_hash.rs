@@ -1,0 +1,71 @@
+//! The state hash covers every field: each is altered in turn, and the hash is seen to change.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+
+use peerage_core::state::{Alter as _, state_hash};
+use peerage_core::{Core as _, Node};
+use peerage_sim::scenario::{Played, play};
+
+/// Scenarios that together fill every collection: DHT on, DHT off.
+const SEEDS: [u64; 4] = [2, 3, 4, 5];
+
+/// The state after the first `inputs` inputs of a scenario.
+fn replayed(played: &Played, inputs: usize) -> Node {
+    let mut node = Node::new(played.config.clone(), played.seed, played.start).unwrap();
+    for (now, input) in &played.inputs[..inputs] {
+        node.handle(*now, input.clone(), &mut Vec::new());
+    }
+    node
+}
+
+fn leaves(node: &mut Node) -> Vec<String> {
+    let mut leaves = Vec::new();
+    node.state_mut().leaves("state", &mut leaves);
+    leaves
+}
+
+/// For each path: a scenario and a number of inputs after which it is there to be altered.
+fn places(plays: &[Played]) -> (BTreeMap<String, (usize, usize)>, Vec<String>) {
+    let (mut found, mut empty) = (BTreeMap::new(), BTreeMap::new());
+    for (nth, played) in plays.iter().enumerate() {
+        let mut node = Node::new(played.config.clone(), played.seed, played.start).unwrap();
+        for (inputs, (now, input)) in played.inputs.iter().enumerate() {
+            node.handle(*now, input.clone(), &mut Vec::new());
+            if inputs % 7 != 0 {
+                continue;
+            }
+            for leaf in leaves(&mut node) {
+                match leaf.strip_suffix('?') {
+                    Some(path) => drop(empty.insert(path.to_string(), ())),
+                    None => drop(found.entry(leaf).or_insert((nth, inputs + 1))),
+                }
+            }
+        }
+    }
+    let never = empty.into_keys().filter(|path| !found.contains_key(path)).collect();
+    (found, never)
+}
+
+#[test]
+fn altering_any_field_of_the_state_changes_the_hash() {
+    let plays: Vec<Played> = SEEDS.iter().map(|seed| play(*seed, false)).collect();
+    let (places, never) = places(&plays);
+    assert!(never.is_empty(), "no scenario fills {never:?}");
+    assert!(places.len() > 250, "{} fields", places.len());
+    let mut at_place: BTreeMap<(usize, usize), Vec<&str>> = BTreeMap::new();
+    for (path, place) in &places {
+        at_place.entry(*place).or_default().push(path);
+    }
+    for ((nth, inputs), paths) in at_place {
+        let hash = replayed(&plays[nth], inputs).state_hash();
+        for path in paths {
+            let mut node = replayed(&plays[nth], inputs);
+            let mut leaf = leaves(&mut node).iter().position(|other| other == path).unwrap();
+            assert!(node.state_mut().alter(&mut leaf), "{path} cannot be altered");
+            assert_ne!(node.state_hash(), hash, "{path} is not part of the state hash");
+            assert_eq!(state_hash(node.state_mut()), node.state_hash());
+        }
+    }
+}
