@@ -171,7 +171,7 @@ fn event(notice: &Notice) -> Value {
             "topic": kind.name(),
             "acceptance": acceptance_name(*acceptance),
             "cause": cause.name(),
-            "peer_id": source.to_base58(),
+            "source": source.to_base58(),
         }),
         Notice::Announced { kind, hash, height } => json!({
             "event": "announced",
