@@ -294,12 +294,13 @@ fn topic_peers_are_cached_half_a_second_later_and_dialled_in_the_next_life() {
 }
 
 #[test]
-fn a_deaf_peer_is_closed_and_dialled_again() {
+fn a_peer_that_went_deaf_after_many_bytes_is_closed_and_dialled_again() {
     let (mut rig, _) = started(|_| {});
     for n in [1, 2] {
         establish(&mut rig, u64::from(n), peer(n), Direction::Outbound(None), &addr(n));
         rig.feed(Input::Gossipsub(gossipsub::Event::Mesh { peer: peer(n), member: true }));
     }
+    rig.feed(Input::Conn(conn::Event::Received { id: ConnectionId(1), bytes: 200_000 }));
     let mut closed = Vec::new();
     for n in 0..60 {
         let json = subtree(&peer(2).to_base58(), &hash_text(n));

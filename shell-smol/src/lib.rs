@@ -1,6 +1,5 @@
-//! Peerage on smol and async-io: what the neutral shell needs from a runtime, without a tokio runtime in the binary.
 #![forbid(unsafe_code)]
+//! Peerage on smol and async-io: what the neutral shell needs from a runtime, without a tokio runtime in the binary.
 
-pub mod host;
 pub mod runtime;
 pub mod transport;

@@ -5,9 +5,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use peerage_shell::cli;
-use peerage_smol::host::Smol;
-use peerage_smol::runtime;
+use peerage_smol::runtime::{Smol, block_on};
 
 fn main() -> ExitCode {
-    cli::main("peerage-smol", |work| runtime::block_on(async { work(Arc::new(Smol)).await }))
+    cli::main("peerage-smol", |work| block_on(async { work(Arc::new(Smol)).await }))
 }

@@ -51,6 +51,8 @@ pub enum Change {
     Connected(PeerId),
     /// A peer's last connection ended.
     Disconnected(PeerId),
+    /// Many bytes came from a peer.
+    Received(PeerId, u64),
 }
 
 impl Connections {
@@ -133,6 +135,10 @@ impl Connections {
                 let connection = Connection { peer, addr, direction, since: cx.now.mono };
                 self.establish(cx, config, timers, local_peer, id, connection)
             }
+            Event::Received { id, bytes } => match self.table.get(id) {
+                Some(connection) => Change::Received(connection.peer, bytes),
+                None => Change::None,
+            },
             Event::Closed { id, reason } => self.on_closed(cx, config, id, reason),
             Event::Identified { peer, listen_addrs, agent_version: _, protocol_version: _ } => {
                 if self.table.is_connected(&peer) {

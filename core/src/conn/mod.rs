@@ -23,6 +23,9 @@ use crate::state::alter_leaf;
 pub use config::{Config, DhtMode};
 pub use connections::Connections;
 
+/// Fewer bytes in a second are not worth an [`Event::Received`].
+pub const RECEIVED_BYTES_MIN: u64 = 4096;
+
 /// Names one established connection. Chosen by the shell, never reused by it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ConnectionId(pub u64);
@@ -151,6 +154,14 @@ pub enum Event {
         addr: Multiaddr,
         /// Who opened it. An inbound one ends its [`PendingId`].
         direction: Direction,
+    },
+    /// Many bytes arrived on a connection since the last such event, or since it stands. Told about once a second and
+    /// only when it is at least [`RECEIVED_BYTES_MIN`].
+    Received {
+        /// Which.
+        id: ConnectionId,
+        /// How many.
+        bytes: u64,
     },
     /// A connection ended.
     Closed {
@@ -281,6 +292,7 @@ codec_enum!(Event {
     6 => Identified { peer, agent_version, protocol_version, listen_addrs },
     7 => Found { peer, addrs, source },
     8 => AddressesAsked { ask, from, target },
+    9 => Received { id, bytes },
 });
 codec_enum!(Action {
     0 => Listen { addr },

@@ -1,9 +1,15 @@
 //! Peers that went deaf: connected, in the mesh, yet silent while others deliver.
 //!
 //! One message over its reader's limit ends a gossipsub stream without a word: the connection stays up, and nothing of
-//! that peer is heard again. No router reports it. So a mesh member from which nothing came for some heartbeats, while
-//! others delivered several messages, is closed and dialled again. A healthy peer can be silent too, when others are
-//! always faster; hence the patience with a peer doubles each time it was in vain, and one peer at a time is redialled.
+//! that peer is heard again. No router reports it. Two signs of it are looked for in a mesh member while others deliver
+//! several messages:
+//!
+//! - *choked*: many bytes came from it, none of them a message, and then hardly any more. A healthy peer that is merely
+//!   slower than others goes on sending its copies.
+//! - *mute*: nothing was heard of it for far longer than the interval at which every node tells its status. A healthy
+//!   peer can be mute when it has nothing to say; hence the patience with it doubles each time it was in vain.
+//!
+//! Such a peer is closed and dialled again, one at a time.
 
 use alloc::collections::BTreeMap;
 use core::time::Duration;
@@ -15,11 +21,15 @@ use crate::time::{Instant, Now};
 
 /// Between looks.
 pub const INTERVAL: Duration = Duration::from_secs(1);
+/// Bytes without a message that choke.
+const CHOKED_BYTES_MIN: u64 = 64 << 10;
+/// How long hardly anything must have come after them.
+const CHOKED_AFTER: Duration = Duration::from_secs(3);
 /// Silence that is borne at first.
-const PATIENCE_FIRST: Duration = Duration::from_secs(4);
+const PATIENCE_FIRST: Duration = Duration::from_secs(60);
 /// Silence that is borne at most.
-const PATIENCE_MAX: Duration = Duration::from_secs(1800);
-/// Messages of others within that silence.
+const PATIENCE_MAX: Duration = Duration::from_secs(4 * 3600);
+/// Messages of others within the silence.
 const DELIVERED_BY_OTHERS_MIN: u64 = 8;
 /// Peers whose patience is remembered beyond their connection.
 const REMEMBERED_MAX: usize = 1024;
@@ -30,6 +40,10 @@ state! {
         /// When it entered the mesh or was last heard, and what all had delivered then.
         heard: Instant,
         delivered_before: u64,
+        /// Bytes since then, when the last of them came, and what all had delivered then.
+        bytes: u64,
+        bytes_at: Instant,
+        delivered_before_quiet: u64,
     }
 }
 
@@ -47,8 +61,18 @@ state! {
 impl Watchdog {
     /// A neighbour entered its first mesh with us.
     pub fn join(&mut self, now: Now, peer: PeerId) {
-        let listener = Listener { heard: now.mono, delivered_before: self.delivered };
+        let listener = self.listener(now);
         self.members.entry(peer).or_insert(listener);
+    }
+
+    fn listener(&self, now: Now) -> Listener {
+        Listener {
+            heard: now.mono,
+            delivered_before: self.delivered,
+            bytes: 0,
+            bytes_at: now.mono,
+            delivered_before_quiet: self.delivered,
+        }
     }
 
     /// A neighbour left the last mesh with us, or is gone.
@@ -59,29 +83,51 @@ impl Watchdog {
     /// `peer` delivered a message that was new to us.
     pub fn on_delivered(&mut self, now: Now, peer: &PeerId) {
         self.delivered = self.delivered.saturating_add(1);
+        let heard = self.listener(now);
         if let Some(listener) = self.members.get_mut(peer) {
-            *listener = Listener { heard: now.mono, delivered_before: self.delivered };
+            *listener = heard;
             self.patience.remove(peer);
         }
     }
 
-    /// The peer to close and dial again, if any: the one silent for longest beyond our patience with it.
+    /// Many bytes came from `peer`.
+    pub fn on_bytes(&mut self, now: Now, peer: &PeerId, bytes: u64) {
+        let delivered = self.delivered;
+        if let Some(listener) = self.members.get_mut(peer) {
+            listener.bytes = listener.bytes.saturating_add(bytes);
+            listener.bytes_at = now.mono;
+            listener.delivered_before_quiet = delivered;
+        }
+    }
+
+    /// The peer to close and dial again, if any: the one silent for longest of those that show a sign.
     #[must_use]
     pub fn bark(&mut self, now: Now) -> Option<PeerId> {
-        let deaf = |(peer, listener): &(&PeerId, &Listener)| {
-            let silent = now.mono.saturating_since(listener.heard);
-            let others = self.delivered.saturating_sub(listener.delivered_before);
-            silent >= self.patience_with(peer) && others >= DELIVERED_BY_OTHERS_MIN
-        };
-        let (peer, _) =
-            self.members.iter().filter(deaf).min_by_key(|(peer, member)| (member.heard, **peer))?;
-        let peer = *peer;
-        self.members.remove(&peer);
+        let suspects = self
+            .members
+            .iter()
+            .filter(|(peer, member)| self.is_choked(now, member) || self.is_mute(now, peer, member));
+        let peer = *suspects.min_by_key(|(peer, member)| (member.heard, **peer))?.0;
+        let member = self.members.remove(&peer)?;
         let next = self.patience_with(&peer).saturating_mul(2).min(PATIENCE_MAX);
-        if self.patience.len() < REMEMBERED_MAX || self.patience.contains_key(&peer) {
+        let has_room = self.patience.len() < REMEMBERED_MAX || self.patience.contains_key(&peer);
+        if has_room && !self.is_choked(now, &member) {
             self.patience.insert(peer, (next, now.mono));
         }
         Some(peer)
+    }
+
+    fn is_choked(&self, now: Now, member: &Listener) -> bool {
+        let others = self.delivered.saturating_sub(member.delivered_before_quiet);
+        member.bytes >= CHOKED_BYTES_MIN
+            && now.mono.saturating_since(member.bytes_at) >= CHOKED_AFTER
+            && others >= DELIVERED_BY_OTHERS_MIN
+    }
+
+    fn is_mute(&self, now: Now, peer: &PeerId, member: &Listener) -> bool {
+        let others = self.delivered.saturating_sub(member.delivered_before);
+        now.mono.saturating_since(member.heard) >= self.patience_with(peer)
+            && others >= DELIVERED_BY_OTHERS_MIN
     }
 
     fn patience_with(&self, peer: &PeerId) -> Duration {
@@ -96,7 +142,7 @@ impl Watchdog {
         });
     }
 
-    /// Whether any member is watched.
+    /// Whether nobody is watched.
     pub fn is_idle(&self) -> bool {
         self.members.is_empty()
     }
@@ -119,32 +165,63 @@ mod tests {
         (0..count).for_each(|_| watchdog.on_delivered(Now::at_secs(at), &peer(from)));
     }
 
-    #[test]
-    fn a_silent_mesh_member_is_redialled_while_others_deliver() {
+    fn pair() -> Watchdog {
         let mut watchdog = Watchdog::default();
         watchdog.join(Now::at_secs(0), peer(1));
         watchdog.join(Now::at_secs(0), peer(2));
-        deliver(&mut watchdog, 2, 30, 3);
+        watchdog
+    }
+
+    #[test]
+    fn a_choked_member_is_redialled_three_seconds_after_its_last_bytes() {
+        let mut watchdog = pair();
+        watchdog.on_bytes(Now::at_secs(1), &peer(1), CHOKED_BYTES_MIN);
+        deliver(&mut watchdog, 2, 30, 2);
         assert_eq!(watchdog.bark(Now::at_secs(3)), None, "not yet");
-        deliver(&mut watchdog, 2, 10, 4);
         assert_eq!(watchdog.bark(Now::at_secs(4)), Some(peer(1)));
         assert_eq!(watchdog.bark(Now::at_secs(4)), None);
     }
 
     #[test]
+    fn a_member_that_goes_on_sending_copies_is_only_slow() {
+        let mut watchdog = pair();
+        for at in 1..30 {
+            watchdog.on_bytes(Now::at_secs(at), &peer(1), CHOKED_BYTES_MIN);
+            deliver(&mut watchdog, 2, 30, at);
+            assert_eq!(watchdog.bark(Now::at_secs(at)), None);
+        }
+    }
+
+    #[test]
+    fn a_member_that_is_heard_after_its_bytes_is_not_choked() {
+        let mut watchdog = pair();
+        watchdog.on_bytes(Now::at_secs(1), &peer(1), CHOKED_BYTES_MIN);
+        deliver(&mut watchdog, 1, 1, 2);
+        deliver(&mut watchdog, 2, 30, 3);
+        assert_eq!(watchdog.bark(Now::at_secs(20)), None);
+    }
+
+    #[test]
+    fn a_mute_member_is_borne_for_a_minute_while_others_deliver() {
+        let mut watchdog = pair();
+        deliver(&mut watchdog, 2, 30, 59);
+        assert_eq!(watchdog.bark(Now::at_secs(59)), None);
+        assert_eq!(watchdog.bark(Now::at_secs(60)), Some(peer(1)));
+    }
+
+    #[test]
     fn nobody_is_deaf_when_nobody_speaks() {
-        let mut watchdog = Watchdog::default();
-        watchdog.join(Now::at_secs(0), peer(1));
-        watchdog.join(Now::at_secs(0), peer(2));
+        let mut watchdog = pair();
+        watchdog.on_bytes(Now::at_secs(1), &peer(1), CHOKED_BYTES_MIN);
         deliver(&mut watchdog, 2, DELIVERED_BY_OTHERS_MIN - 1, 1);
-        assert_eq!(watchdog.bark(Now::at_secs(1000)), None);
+        assert_eq!(watchdog.bark(Now::at_secs(10_000)), None);
     }
 
     #[test]
     fn patience_doubles_when_it_was_in_vain_and_is_reset_when_the_peer_is_heard() {
         let mut watchdog = Watchdog::default();
         let mut at = 0;
-        for silence in [4, 8, 16] {
+        for silence in [60, 120, 240] {
             watchdog.join(Now::at_secs(at), peer(1));
             deliver(&mut watchdog, 2, 99, at);
             assert_eq!(watchdog.bark(Now::at_secs(at + silence - 1)), None);
@@ -154,6 +231,17 @@ mod tests {
         watchdog.join(Now::at_secs(at), peer(1));
         deliver(&mut watchdog, 1, 1, at);
         deliver(&mut watchdog, 2, 99, at);
-        assert_eq!(watchdog.bark(Now::at_secs(at + 4)), Some(peer(1)));
+        assert_eq!(watchdog.bark(Now::at_secs(at + 60)), Some(peer(1)));
+    }
+
+    #[test]
+    fn long_patience_is_forgotten_with_the_peer() {
+        let mut watchdog = pair();
+        deliver(&mut watchdog, 2, 30, 59);
+        assert_eq!(watchdog.bark(Now::at_secs(60)), Some(peer(1)));
+        watchdog.sweep(Now::at_secs(61));
+        assert_eq!(watchdog.patience.len(), 1);
+        watchdog.sweep(Now::at_secs(60 + PATIENCE_MAX.as_secs()));
+        assert!(watchdog.patience.is_empty());
     }
 }

@@ -108,6 +108,7 @@ impl Node {
         let change = parts.conns.on_event(&mut cx, parts.conn_config, parts.timers, parts.local_peer, event);
         match change {
             Change::None => {}
+            Change::Received(peer, bytes) => parts.watchdog.on_bytes(now, &peer, bytes),
             Change::Connected(peer) => {
                 parts.teranode.on_connected(&mut cx, &parts.env, peer);
                 if parts.teranode.bans().is_banned(now, &peer) {

@@ -12,7 +12,7 @@ use libp2p::Swarm;
 use libp2p::gossipsub::{IdentTopic, MessageAcceptance, PublishError as StockPublishError, TopicHash};
 use libp2p::swarm::Executor;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use peerage_core::conn::{Action as ConnAction, DialError};
+use peerage_core::conn::{Action as ConnAction, DialError, Event as ConnEvent, RECEIVED_BYTES_MIN};
 use peerage_core::gossipsub::{
     Acceptance, Action as GossipAction, Event as GossipEvent, MessageId, PublishError, PublishResult, Topic,
 };
@@ -21,7 +21,7 @@ use peerage_core::op::OpId;
 use peerage_proto::{Multiaddr, PeerId};
 
 use super::behaviour::{self, Behaviour, Options};
-use super::gate::{Arrivals, Budget, Gate};
+use super::gate::{Arrivals, Budget, Gate, Traffic};
 use super::streams::Streams;
 use super::transport::{self, RawTransport};
 use super::{convert, dht, links};
@@ -68,6 +68,7 @@ pub struct P2p {
     pub(super) swarm: Swarm<Behaviour>,
     pub(super) arrivals: Arrivals,
     pub(super) links: links::Links,
+    pub(super) traffic: Traffic,
     pub(super) queries: dht::Queries,
     pub(super) queued: VecDeque<Input>,
     pub(super) announce: Announce,
@@ -103,6 +104,7 @@ impl P2p {
             }
         }
         let (gate, arrivals) = Gate::new(start.raw, start.budget, start.dial_private);
+        let traffic = gate.traffic();
         let stack = transport::upgrade(gate, start.options.key)?;
         let behaviour = behaviour::behaviour(&start.options)?;
         let streams = Streams::new(behaviour.stream.new_control())?;
@@ -119,6 +121,7 @@ impl P2p {
             swarm,
             arrivals,
             links: links::Links::default(),
+            traffic,
             queries: dht::Queries::default(),
             queued: VecDeque::new(),
             announce: start.announce,
@@ -161,6 +164,9 @@ impl P2p {
             if self.heartbeat.poll_unpin(cx).is_ready() {
                 self.heartbeat.reset(self.heartbeat_interval);
                 self.compare_mesh();
+                let received = self.links.received(RECEIVED_BYTES_MIN).into_iter();
+                self.queued
+                    .extend(received.map(|(id, bytes)| Input::Conn(ConnEvent::Received { id, bytes })));
                 continue;
             }
             if let Poll::Ready(input) = self.streams.poll_next(cx) {

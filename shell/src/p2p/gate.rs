@@ -1,11 +1,11 @@
 //! The gate around the raw transport: an accepted socket waits here for the core's word before a byte of it is read,
 //! and every socket has a budget of bytes (design, decision 19).
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use futures_timer::Delay;
 use libp2p::Multiaddr;
 use libp2p::Transport;
 use libp2p::core::transport::{DialOpts, ListenerId, TransportError, TransportEvent};
+use libp2p::multiaddr::Protocol;
 use peerage_proto::ip::is_private;
 
 use super::convert;
@@ -33,6 +34,50 @@ pub struct Arrival {
 
 /// Sockets accepted and not yet taken over, oldest first. The swarm reports each at once, so at most one waits.
 pub type Arrivals = Arc<Mutex<VecDeque<Arrival>>>;
+
+/// Bytes that came in on each socket that stands, by the other end's address as the swarm names it.
+#[derive(Clone, Debug, Default)]
+pub struct Traffic(Arc<Mutex<HashMap<Multiaddr, Arc<AtomicU64>>>>);
+
+impl Traffic {
+    /// Begins to count a socket towards `addr`.
+    fn begin(&self, addr: &Multiaddr) -> Counted {
+        let addr = without_p2p(addr);
+        let bytes = Arc::<AtomicU64>::default();
+        self.lock().insert(addr.clone(), Arc::clone(&bytes));
+        Counted { traffic: self.clone(), addr, bytes }
+    }
+
+    /// The count of the newest socket towards `addr`, while that is open.
+    pub fn of(&self, addr: &Multiaddr) -> Option<Arc<AtomicU64>> {
+        self.lock().get(&without_p2p(addr)).cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Multiaddr, Arc<AtomicU64>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The swarm appends the peer that it expects.
+fn without_p2p(addr: &Multiaddr) -> Multiaddr {
+    addr.iter().filter(|part| !matches!(part, Protocol::P2p(_))).collect()
+}
+
+/// The count of one socket; it leaves the table with the socket.
+struct Counted {
+    traffic: Traffic,
+    addr: Multiaddr,
+    bytes: Arc<AtomicU64>,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let mut table = self.traffic.lock();
+        if table.get(&self.addr).is_some_and(|bytes| Arc::ptr_eq(bytes, &self.bytes)) {
+            table.remove(&self.addr);
+        }
+    }
+}
 
 /// How much one connection may send us.
 #[derive(Clone, Debug)]
@@ -51,13 +96,20 @@ pub struct Gate {
     arrivals: Arrivals,
     budget: Budget,
     dial_private: bool,
+    traffic: Traffic,
 }
 
 impl Gate {
     /// A gate before `inner`. Without `dial_private`, nothing below dials a private address, whoever asks for it.
     pub fn new(inner: RawTransport, budget: Budget, dial_private: bool) -> (Self, Arrivals) {
         let arrivals = Arrivals::default();
-        (Self { inner, arrivals: Arc::clone(&arrivals), budget, dial_private }, arrivals)
+        let traffic = Traffic::default();
+        (Self { inner, arrivals: Arc::clone(&arrivals), budget, dial_private, traffic }, arrivals)
+    }
+
+    /// What comes in on each socket.
+    pub fn traffic(&self) -> Traffic {
+        self.traffic.clone()
     }
 }
 
@@ -87,9 +139,9 @@ impl Transport for Gate {
             let cause = "a private address, and p2p_allow_private_ips is false";
             return Err(TransportError::Other(io::Error::new(io::ErrorKind::PermissionDenied, cause)));
         }
-        let dial = self.inner.dial(addr, opts)?;
-        let budget = self.budget.clone();
-        Ok(async move { Ok(Metered::new(dial.await?, budget)) }.boxed())
+        let dial = self.inner.dial(addr.clone(), opts)?;
+        let (budget, traffic) = (self.budget.clone(), self.traffic.clone());
+        Ok(async move { Ok(Metered::new(dial.await?, budget, traffic.begin(&addr))) }.boxed())
     }
 
     fn poll(
@@ -101,11 +153,11 @@ impl Transport for Gate {
             let (admit, admitted) = oneshot::channel();
             let arrival = Arrival { addr: send_back_addr.clone(), admit };
             self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).push_back(arrival);
-            let budget = self.budget.clone();
+            let (budget, traffic, addr) = (self.budget.clone(), self.traffic.clone(), send_back_addr.clone());
             return Poll::Ready(event.map_upgrade(move |upgrade| {
                 async move {
                     admitted.await.map_err(|_| io::Error::from(io::ErrorKind::ConnectionRefused))?;
-                    Ok(Metered::new(upgrade.await?, budget))
+                    Ok(Metered::new(upgrade.await?, budget, traffic.begin(&addr)))
                 }
                 .boxed()
             }));
@@ -117,6 +169,7 @@ impl Transport for Gate {
 /// A socket whose incoming bytes are counted. Over the budget it is read more slowly; after long enough it fails.
 pub struct Metered {
     socket: Socket,
+    counted: Counted,
     budget: Budget,
     /// Bytes that may come at once, as of `refilled`.
     credit: u64,
@@ -130,9 +183,9 @@ pub struct Metered {
 const PAUSE: Duration = Duration::from_millis(50);
 
 impl Metered {
-    fn new(socket: Socket, budget: Budget) -> Self {
+    fn new(socket: Socket, budget: Budget, counted: Counted) -> Self {
         let credit = budget.bytes_per_second_max.saturating_mul(2);
-        Self { socket, budget, credit, refilled: Instant::now(), pause: None, over_since: None }
+        Self { socket, counted, budget, credit, refilled: Instant::now(), pause: None, over_since: None }
     }
 
     fn refill(&mut self) {
@@ -177,6 +230,7 @@ impl AsyncRead for Metered {
         let most = buf.len().min(usize::try_from(self.credit).unwrap_or(usize::MAX));
         let read = ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buf[..most]))?;
         self.credit = self.credit.saturating_sub(read as u64);
+        self.counted.bytes.fetch_add(read as u64, Ordering::Relaxed);
         if self.credit > self.budget.bytes_per_second_max {
             self.over_since = None;
         }
@@ -233,7 +287,18 @@ mod tests {
 
     fn metered(rate: u64, patience: Duration) -> Metered {
         let budget = Budget { bytes_per_second_max: rate, patience, floods: Arc::default() };
-        Metered::new(Box::new(Endless), budget)
+        let addr: Multiaddr = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
+        Metered::new(Box::new(Endless), budget, Traffic::default().begin(&addr))
+    }
+
+    #[test]
+    fn what_comes_in_is_counted_until_the_socket_is_gone() {
+        let mut socket = metered(1 << 20, Duration::ZERO);
+        let (traffic, addr) = (socket.counted.traffic.clone(), socket.counted.addr.clone());
+        block_on(socket.read_exact(&mut vec![0; 1000])).unwrap();
+        assert_eq!(traffic.of(&addr).map(|bytes| bytes.load(Ordering::Relaxed)), Some(1000));
+        drop(socket);
+        assert!(traffic.of(&addr).is_none());
     }
 
     #[test]

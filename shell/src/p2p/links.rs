@@ -1,6 +1,8 @@
 //! Names of connections: the core's numbers and libp2p's, and what each waits for.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::channel::oneshot;
 use libp2p::swarm;
@@ -17,6 +19,14 @@ pub struct Links {
     waiting: BTreeMap<PendingId, oneshot::Sender<()>>,
     dials: HashMap<swarm::ConnectionId, OpId>,
     closing: HashSet<swarm::ConnectionId>,
+    traffic: BTreeMap<ConnectionId, Counter>,
+}
+
+/// Bytes that came in on a connection, and how many of them the core was told about.
+#[derive(Debug)]
+struct Counter {
+    bytes: Arc<AtomicU64>,
+    told: u64,
 }
 
 impl Links {
@@ -71,6 +81,21 @@ impl Links {
         number
     }
 
+    /// Counts what comes in on a connection.
+    pub fn count(&mut self, id: ConnectionId, bytes: Arc<AtomicU64>) {
+        self.traffic.insert(id, Counter { bytes, told: 0 });
+    }
+
+    /// Connections on which at least `bytes_min` came in since they were named here last.
+    pub fn received(&mut self, bytes_min: u64) -> Vec<(ConnectionId, u64)> {
+        let news = |(id, counter): (&ConnectionId, &mut Counter)| {
+            let bytes = counter.bytes.load(Ordering::Relaxed);
+            let new = bytes - core::mem::replace(&mut counter.told, bytes);
+            (new >= bytes_min).then_some((*id, new))
+        };
+        self.traffic.iter_mut().filter_map(news).collect()
+    }
+
     /// libp2p's name of a connection that is now to be closed.
     pub fn closing(&mut self, id: ConnectionId) -> Option<swarm::ConnectionId> {
         let id = *self.by_core.get(&id)?;
@@ -82,6 +107,7 @@ impl Links {
     pub fn closed(&mut self, id: swarm::ConnectionId) -> Option<(ConnectionId, bool)> {
         let number = self.by_swarm.remove(&id)?;
         self.by_core.remove(&number);
+        self.traffic.remove(&number);
         Some((number, self.closing.remove(&id)))
     }
 
@@ -116,6 +142,19 @@ mod tests {
                 && links.waiting.is_empty()
                 && links.by_core.is_empty()
         );
+    }
+
+    #[test]
+    fn only_what_is_new_and_enough_is_told() {
+        let mut links = Links::default();
+        let id = links.established(swarm_id(1));
+        let bytes = Arc::new(AtomicU64::new(5000));
+        links.count(id, Arc::clone(&bytes));
+        assert_eq!(links.received(4096), [(id, 5000)]);
+        bytes.fetch_add(100, Ordering::Relaxed);
+        assert!(links.received(4096).is_empty());
+        links.closed(swarm_id(1));
+        assert!(links.traffic.is_empty());
     }
 
     #[test]

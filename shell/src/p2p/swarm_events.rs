@@ -97,6 +97,9 @@ impl P2p {
             return;
         };
         let id = self.links.established(id);
+        if let Some(bytes) = self.traffic.of(remote) {
+            self.links.count(id, bytes);
+        }
         self.conn(Event::Established { id, peer, addr: addr.without_p2p(), direction });
         if let Some(op) = op {
             self.queued.push_back(Input::Op(op, OpResult::Dialed(Ok(id))));
