@@ -29,6 +29,16 @@ struct State {
     events: VecDeque<Event>,
     listening: Option<Waker>,
     refused: u64,
+    /// Frames not queued because a queue was full, by kind of frame.
+    dropped: [u64; KINDS.len()],
+}
+
+/// Kinds of frames, as their member `type` says; the last stands for any other.
+pub const KINDS: [&str; 6] = ["node_status", "block", "subtree", "mining_on", "PING", "other"];
+
+fn kind(frame: &str) -> usize {
+    let named = |name: &&str| frame.contains(&format!("\"type\":\"{name}\""));
+    KINDS.iter().position(named).unwrap_or(KINDS.len() - 1)
 }
 
 #[derive(Debug)]
@@ -63,6 +73,7 @@ impl Hub {
             events: VecDeque::new(),
             listening: None,
             refused: 0,
+            dropped: [0; KINDS.len()],
         };
         Self { state: Arc::new(Mutex::new(state)) }
     }
@@ -116,6 +127,11 @@ impl Hub {
         self.lock().refused
     }
 
+    /// Frames not queued because a client's queue was full, in the order of [`KINDS`].
+    pub fn dropped(&self) -> [u64; KINDS.len()] {
+        self.lock().dropped
+    }
+
     /// Does what the core asks for.
     pub fn start(&self, action: Action) {
         let mut state = self.lock();
@@ -166,35 +182,48 @@ impl State {
     fn send(&mut self, to: Option<SubscriberId>, frame: &Utf8Bytes) {
         let max = self.limits.frames_max;
         let mut lagged = Vec::new();
+        let mut dropped = 0;
         match to {
             Some(id) => {
                 if let Some(client) = self.clients.get_mut(&id) {
                     client.receiving = true;
-                    client.push(id, frame, max, &mut lagged);
+                    dropped += client.push(id, frame, max, &mut lagged);
                 }
             }
             None => {
                 for (id, client) in self.clients.iter_mut().filter(|(_, client)| client.receiving) {
-                    client.push(*id, frame, max, &mut lagged);
+                    dropped += client.push(*id, frame, max, &mut lagged);
                 }
             }
+        }
+        if dropped > 0 {
+            let slot = &mut self.dropped[kind(frame)];
+            *slot = slot.saturating_add(dropped);
         }
         lagged.into_iter().for_each(|id| self.tell(Event::Lagged { id }));
     }
 }
 
 impl Client {
-    fn push(&mut self, id: SubscriberId, frame: &Utf8Bytes, max: usize, lagged: &mut Vec<SubscriberId>) {
+    /// Queues a frame; gives how many were dropped: one or none.
+    fn push(
+        &mut self,
+        id: SubscriberId,
+        frame: &Utf8Bytes,
+        max: usize,
+        lagged: &mut Vec<SubscriberId>,
+    ) -> u64 {
         if self.close.is_some() || self.lagged {
-            return;
+            return 1;
         }
         if self.queue.len() >= max {
             self.lagged = true;
             lagged.push(id);
-            return;
+            return 1;
         }
         self.queue.push_back(frame.clone());
         wake(&mut self.waker);
+        0
     }
 }
 
@@ -313,9 +342,10 @@ mod tests {
     fn a_full_queue_is_reported_once_and_grows_no_further() {
         let hub = hub(2);
         let member = hub.join(SOURCE).unwrap();
-        for text in ["a", "b", "c", "d"] {
+        for text in ["a", "b", "{\"type\":\"block\"}", "d"] {
             hub.start(Action::Send { to: Some(member.id), frame: frame(text) });
         }
+        assert_eq!(hub.dropped(), [0, 1, 0, 0, 0, 1], "each dropped frame is counted by its kind");
         assert_eq!(events(&hub), [Event::Lagged { id: member.id }]);
         hub.start(Action::Close { id: member.id, code: 1008 });
         assert_eq!(next(&member), Some(Next::Close(1008)), "closing does not wait for the queue");

@@ -16,6 +16,8 @@ use crate::p2p::Duplex;
 
 /// Longest frame that a client may send.
 pub const INBOUND_BYTES_MAX: usize = 1024;
+/// Read at once: clients have nothing to say.
+const READ_BYTES: usize = 256;
 /// Frames that a client may send in [`INBOUND_WINDOW`], pings and pongs included.
 pub const INBOUND_FRAMES_MAX: u32 = 100;
 /// The window of the above.
@@ -32,7 +34,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The library's own buffers would cost 135 KB a client.
 fn config() -> WebSocketConfig {
     WebSocketConfig::default()
-        .read_buffer_size(INBOUND_BYTES_MAX)
+        .read_buffer_size(READ_BYTES)
         .write_buffer_size(0)
         .max_write_buffer_size(1 << 20)
         .max_message_size(Some(INBOUND_BYTES_MAX))

@@ -321,6 +321,7 @@ impl EventLoop {
                     floods: self.floods.load(Ordering::Relaxed),
                     feed_refused: self.hub.refused(),
                     feed_clients: self.hub.len() as u64,
+                    feed_dropped: self.hub.dropped(),
                     report_lost: self.report.lost(),
                 };
                 let _ = reply.send(metrics::page(&self.pump.core().view(), &shell));

@@ -10,6 +10,7 @@ use peerage_core::teranode::TopicKind;
 use peerage_core::teranode::verdict::Cause;
 
 use super::report::disconnect_reason;
+use crate::http::hub::KINDS;
 
 /// Counters that the core does not have.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,6 +23,8 @@ pub struct ShellCounters {
     pub feed_refused: u64,
     /// Clients of the feed.
     pub feed_clients: u64,
+    /// Frames of the feed not queued because a client's queue was full, in the order of `hub::KINDS`.
+    pub feed_dropped: [u64; KINDS.len()],
     /// Lines of the report that nobody read.
     pub report_lost: u64,
 }
@@ -48,6 +51,11 @@ pub fn page(view: &View<'_>, shell: &ShellCounters) -> String {
     connections(&mut page, view);
     services(&mut page, view);
     page.gauge("peerage_feed_clients", "Clients of the feed", shell.feed_clients);
+    let name = "teranode_p2p_websocket_notifications_dropped_total";
+    page.head(name, "counter", "Frames not shown to clients whose queue was full, by kind");
+    for (kind, count) in KINDS.iter().zip(shell.feed_dropped) {
+        page.labelled(name, &[("type", kind)], count);
+    }
     let refused = view.counters().feed_refused.saturating_add(shell.feed_refused);
     page.counter("peerage_feed_refused_total", "Clients of the feed refused for lack of room", refused);
     page.counter(

@@ -61,55 +61,63 @@ impl Report {
 
     /// Tells one fact.
     pub fn notice(&mut self, notice: &Notice) {
-        let event = event(notice);
-        self.event(&event);
+        if let Some(before) = self.wanted(kind_of(notice)) {
+            self.write(&event(notice), before);
+        }
     }
 
     /// Tells that a record goes to the broker.
     pub fn produced(&mut self, topic: ProduceTopic, value: &[u8]) {
+        let Some(before) = self.wanted("produced") else { return };
         // Both records have the same members under the same numbers.
         let Ok(record) = KafkaBlockTopicMessage::decode(value) else { return };
         let kind = match topic {
             ProduceTopic::Blocks => "block",
             ProduceTopic::Subtrees => "subtree",
         };
-        self.event(&json!({
+        let event = json!({
             "event": "produced",
             "kind": kind,
             "hash": record.hash,
             "url": record.url,
             "peer_id": record.peer_id,
-        }));
+        });
+        self.write(&event, before);
     }
 
-    /// Tells one fact, given as a JSON object with a member `event`.
+    /// Tells one fact of the shell's own, given as a JSON object with a member `event`. These are few.
     pub fn event(&mut self, event: &Value) {
-        match self.format {
-            Format::Json => self.line(event.to_string()),
-            Format::Text => {
-                let kind = kind(event);
-                if let Some(line) = self.limited(kind, text(event)) {
-                    self.line(line);
-                }
-            }
-        }
+        self.write(event, 0);
     }
 
-    /// The line, unless its kind has had its share; then it is counted, and the count is told later.
-    fn limited(&mut self, kind: &'static str, line: String) -> Option<String> {
+    /// Whether a line of this kind is to be made: as text each kind has its share, and what is kept back is counted. Gives
+    /// how many were kept back before. Asked first, so that a line that nobody gets costs nothing.
+    fn wanted(&mut self, kind: &'static str) -> Option<u64> {
+        if self.format == Format::Json {
+            return Some(0);
+        }
         let now = Instant::now();
         let (since, told, kept_back) = self.kinds.entry(kind).or_insert((now, 0, 0));
-        let mut more = 0;
+        let mut before = 0;
         if now.saturating_duration_since(*since) >= WINDOW {
             (*since, *told) = (now, 0);
-            more = std::mem::take(kept_back);
+            before = std::mem::take(kept_back);
         }
         if *told >= KIND_LINES_MAX {
             *kept_back += 1;
             return None;
         }
         *told += 1;
-        Some(if more > 0 { format!("{line} (and {more} more of this kind before)") } else { line })
+        Some(before)
+    }
+
+    fn write(&mut self, event: &Value, before: u64) {
+        let line = match (self.format, before) {
+            (Format::Json, _) => event.to_string(),
+            (Format::Text, 0) => text(event),
+            (Format::Text, before) => format!("{} (and {before} more of this kind before)", text(event)),
+        };
+        self.line(line);
     }
 
     fn line(&mut self, line: String) {
@@ -205,7 +213,7 @@ fn event(notice: &Notice) -> Value {
 
 /// The fact in words: its kind, then its members.
 fn text(event: &Value) -> String {
-    let mut line = kind(event).replace('_', " ");
+    let mut line = event["event"].as_str().unwrap_or_default().replace('_', " ");
     for (name, value) in event.as_object().into_iter().flatten().filter(|(name, _)| *name != "event") {
         match value {
             Value::Null => {}
@@ -218,32 +226,21 @@ fn text(event: &Value) -> String {
     line
 }
 
-/// The kinds of facts; what is not listed shares one place.
-fn kind(event: &Value) -> &'static str {
-    const KINDS: [&str; 20] = [
-        "ready",
-        "listening",
-        "peer_connected",
-        "peer_disconnected",
-        "dial_failed",
-        "refused",
-        "verdict",
-        "announced",
-        "produced",
-        "penalised",
-        "banned",
-        "health",
-        "unreadable",
-        "set_aside",
-        "recording_ended",
-        "stopping",
-        "stopped",
-        "feed_off",
-        "bound_to_all",
-        "not_stored",
-    ];
-    let name = event["event"].as_str().unwrap_or_default();
-    KINDS.into_iter().find(|kind| *kind == name).unwrap_or("event")
+/// The kind of a fact, as its event is named.
+const fn kind_of(notice: &Notice) -> &'static str {
+    match notice {
+        Notice::Listening { .. } => "listening",
+        Notice::PeerConnected { .. } => "peer_connected",
+        Notice::PeerDisconnected { .. } => "peer_disconnected",
+        Notice::DialFailed { .. } => "dial_failed",
+        Notice::Refused { .. } => "refused",
+        Notice::Verdict { .. } => "verdict",
+        Notice::Announced { .. } => "announced",
+        Notice::Penalised { .. } => "penalised",
+        Notice::Banned { .. } => "banned",
+        Notice::Health { .. } => "health",
+        Notice::Unreadable { .. } => "unreadable",
+    }
 }
 
 /// A reason's name, for metrics too.
@@ -309,12 +306,26 @@ mod tests {
     #[test]
     fn a_flood_of_one_kind_is_cut_and_counted_and_leaves_other_kinds_alone() {
         let mut report = Report::new(Format::Text);
-        let told = (0..100).filter(|_| report.limited("refused", "x".to_owned()).is_some()).count();
+        let told = (0..100).filter(|_| report.wanted("refused").is_some()).count();
         assert_eq!(told, 10);
-        assert!(report.limited("banned", "y".to_owned()).is_some());
+        assert_eq!(report.wanted("banned"), Some(0));
         report.kinds.get_mut("refused").unwrap().0 = Instant::now() - WINDOW;
-        let line = report.limited("refused", "x".to_owned()).unwrap();
-        assert_eq!(line, "x (and 90 more of this kind before)");
+        assert_eq!(report.wanted("refused"), Some(90), "what was kept back is told once");
+        assert_eq!(report.wanted("refused"), Some(0));
+        let mut whole = Report::new(Format::Json);
+        assert!((0..100).all(|_| whole.wanted("refused") == Some(0)), "as JSON every fact is told");
+    }
+
+    #[test]
+    fn the_kind_of_a_fact_is_the_name_of_its_event() {
+        let addr: peerage_proto::Multiaddr = "/ip4/127.0.0.1/tcp/9".parse().unwrap();
+        for notice in [
+            Notice::Listening { addr: addr.clone() },
+            Notice::Refused { addr, reason: DisconnectReason::Banned },
+            Notice::Unreadable { what: String::new(), problem: String::new() },
+        ] {
+            assert_eq!(event(&notice)["event"], kind_of(&notice));
+        }
     }
 
     #[test]

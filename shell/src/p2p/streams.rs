@@ -146,7 +146,11 @@ async fn read_request(from: PeerId, mut stream: Stream) -> Done {
     let Ok(length) = stream.read(&mut request).await else { return Done::Over };
     match wire::decode_request(&request[..length]) {
         Ok(target) => Done::Asked { from, target, stream },
-        Err(_) => Done::Over,
+        Err(_) => {
+            // A close and no answer; a stream that is dropped open would be reset.
+            let _ = stream.close().await;
+            Done::Over
+        }
     }
 }
 
