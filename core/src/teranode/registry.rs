@@ -1,5 +1,6 @@
 //! The peer registry: what is known of each author (spec 7).
 
+use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString as _};
 use alloc::sync::Arc;
 use core::time::Duration;
@@ -58,6 +59,8 @@ state! {
     #[derive(Clone, Debug)]
     pub struct Registry {
         peers: FairMap<PeerId, PeerInfo>,
+        /// Who is connected, and since when: an entry may be made, and for want of room made again, at any time.
+        connected: BTreeMap<PeerId, UnixTime>,
     }
 }
 
@@ -79,12 +82,13 @@ pub struct Told<'a> {
 impl Registry {
     /// Nobody known.
     pub fn new(limits: &Limits) -> Self {
-        Self { peers: FairMap::new(limits.peers_known_max) }
+        Self { peers: FairMap::new(limits.peers_known_max), connected: BTreeMap::new() }
     }
 
     /// The entry of `peer`, made if there is room. `owner`: the neighbour that delivered it.
     fn entry(&mut self, now: Now, peer: PeerId, owner: PeerId) -> Option<&mut PeerInfo> {
         if self.peers.get(&peer).is_none() {
+            let connected_at = self.connected.get(&peer).copied();
             let info = PeerInfo {
                 id_text: peer.to_base58().into(),
                 client_name: String::new(),
@@ -97,8 +101,8 @@ impl Registry {
                 last_block: None,
                 last_message: None,
                 last_heard: now.mono,
-                is_connected: false,
-                connected_at: None,
+                is_connected: connected_at.is_some(),
+                connected_at,
             };
             let connected = |_: &PeerId, info: &PeerInfo| info.is_connected;
             if self.peers.insert_keeping(now.mono, peer, owner, info, connected) == Inserted::Refused {
@@ -141,8 +145,15 @@ impl Registry {
         }
     }
 
-    /// `peer` has its first connection with us.
-    pub fn connected(&mut self, now: Now, peer: PeerId) {
+    /// `peer` has its first connection with us. `is_entered`: it gets an entry even if it was never heard.
+    pub fn connected(&mut self, now: Now, peer: PeerId, is_entered: bool) {
+        self.connected.insert(peer, now.wall);
+        if !is_entered && self.peers.get(&peer).is_none() {
+            return;
+        }
+        if self.entry(now, peer, peer).is_none() {
+            self.forget_a_stranger();
+        }
         if let Some(info) = self.entry(now, peer, peer) {
             info.is_connected = true;
             info.connected_at = Some(now.wall);
@@ -150,8 +161,19 @@ impl Registry {
         self.peers.reassign(&peer, peer);
     }
 
+    /// Makes room for a connection: of those without one, whoever was heard longest ago goes. Whoever told of it, if
+    /// connected, holds at least the entry of its own.
+    fn forget_a_stranger(&mut self) {
+        let strangers = self.peers.iter().filter(|(_, info)| !info.is_connected);
+        let oldest = strangers.min_by_key(|(peer, info)| (info.last_heard, **peer)).map(|(peer, _)| *peer);
+        if let Some(peer) = oldest {
+            self.peers.remove(&peer);
+        }
+    }
+
     /// The last connection of `peer` ended.
     pub fn disconnected(&mut self, peer: &PeerId) {
+        self.connected.remove(peer);
         if let Some(info) = self.peers.get_mut(peer) {
             info.is_connected = false;
             info.connected_at = None;
@@ -270,7 +292,7 @@ mod tests {
     #[test]
     fn a_connected_peer_is_never_pushed_out_by_invented_ones() {
         let mut registry = registry();
-        registry.connected(Now::at_secs(0), peer(1));
+        registry.connected(Now::at_secs(0), peer(1), true);
         for n in 20..100 {
             registry.touch(Now::at_secs(1), peer(n), peer(1), 1);
         }
@@ -283,9 +305,20 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_displaces_a_stranger_where_everybody_holds_one_entry() {
+        let mut registry = registry();
+        for n in 1..=10 {
+            registry.touch(Now::at_secs(u64::from(n)), peer(n), peer(n), 1);
+        }
+        registry.connected(Now::at_secs(20), peer(20), true);
+        assert!(registry.get(&peer(20)).is_some_and(|info| info.is_connected));
+        assert!(registry.get(&peer(1)).is_none() && registry.get(&peer(2)).is_some());
+    }
+
+    #[test]
     fn who_is_neither_heard_nor_connected_is_forgotten() {
         let mut registry = registry();
-        registry.connected(Now::at_secs(0), peer(1));
+        registry.connected(Now::at_secs(0), peer(1), true);
         registry.touch(Now::at_secs(0), peer(2), peer(1), 1);
         registry.touch(Now::at_secs(50), peer(3), peer(1), 1);
         registry.sweep(Now::at_secs(100), Duration::from_secs(60));

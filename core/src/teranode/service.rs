@@ -304,9 +304,8 @@ impl Service {
 
     /// A peer has its first connection.
     pub fn on_connected<S: Sink<input::Action>>(&mut self, cx: &mut Ctx<'_, S>, env: &Env<'_>, peer: PeerId) {
-        if !env.is_strict() || self.registry.get(&peer).is_some() {
-            self.registry.connected(cx.now, peer);
-        }
+        // The reference knows only whom it heard.
+        self.registry.connected(cx.now, peer, !env.is_strict());
         self.greet(cx, env, peer);
     }
 
