@@ -156,7 +156,6 @@ impl Node {
                 return status;
             }
             assert!(Instant::now() < deadline, "never {what}: {status:#}");
-            std::thread::sleep(Duration::from_millis(20));
         }
     }
 
@@ -170,11 +169,14 @@ impl Node {
     pub fn exit_code(&mut self) -> i32 {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.code().unwrap_or(-1);
+            // The end of its output is the end of the process.
+            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(_) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    return self.child.wait().unwrap().code().unwrap_or(-1);
+                }
+                Err(RecvTimeoutError::Timeout) => panic!("the node does not end"),
             }
-            assert!(Instant::now() < deadline, "the node does not end");
-            std::thread::sleep(Duration::from_millis(5));
         }
     }
 

@@ -22,17 +22,17 @@ fn pair(scratch: &Scratch) -> (Node, Node) {
 }
 
 /// Announces until the other has it: the mesh forms within a few heartbeats.
-fn announce_until_produced(from: &Node, to: &Node, kind: &str) -> String {
-    for _ in 0..40 {
-        let told = from.told(&["announce", kind]);
-        let hash = told.split(' ').next().unwrap().to_owned();
-        std::thread::sleep(std::time::Duration::from_millis(250));
-        if to.status()["counters"]["produced"].as_u64().unwrap() > 0 {
-            to.event_where("produced", |event| event["kind"] == kind);
-            return hash;
+fn announce_until_produced(from: &Node, to: &Node, kind: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    let mut looks = 0;
+    while to.status()["counters"]["produced"] == 0 {
+        assert!(Instant::now() < deadline, "nothing arrived");
+        if looks % 20 == 0 {
+            from.told(&["announce", kind]);
         }
+        looks += 1;
     }
-    panic!("nothing arrived");
+    to.event_where("produced", |event| event["kind"] == kind);
 }
 
 #[test]

@@ -61,7 +61,7 @@ impl Listener for Accept {
 /// Runs a test, which ends within `seconds`.
 pub fn block_on<T>(seconds: u64, test: impl Future<Output = T>) -> T {
     smol::block_on(async {
-        let deadline = smol::Timer::after(Duration::from_secs(seconds));
+        let deadline = futures_timer::Delay::new(Duration::from_secs(seconds));
         futures::pin_mut!(test);
         match select(test, deadline).await {
             Either::Left((done, _)) => done,
