@@ -85,6 +85,19 @@ impl<K: Key, V> FairMap<K, V> {
 
     /// Inserts or replaces; the entry is then the newest and belongs to `owner`.
     pub fn insert(&mut self, now: Instant, key: K, owner: PeerId, value: V) -> Inserted<K, V> {
+        self.insert_keeping(now, key, owner, value, |_, _| false)
+    }
+
+    /// As [`FairMap::insert`], but an entry for which `keeps` holds is not pushed out: the next of its owner's is, and
+    /// if that is to be kept as well, the newcomer is refused.
+    pub fn insert_keeping(
+        &mut self,
+        now: Instant,
+        key: K,
+        owner: PeerId,
+        value: V,
+        keeps: impl Fn(&K, &V) -> bool,
+    ) -> Inserted<K, V> {
         if let Some(entry) = self.entries.get_mut(&key) {
             let former = core::mem::replace(&mut entry.value, value);
             entry.at = now;
@@ -93,7 +106,7 @@ impl<K: Key, V> FairMap<K, V> {
         }
         let mut evicted = None;
         if self.entries.len() >= self.max as usize {
-            let Some(victim) = self.victim(&owner) else {
+            let Some(victim) = self.victim(&owner, &keeps) else {
                 self.refused = self.refused.saturating_add(1);
                 return Inserted::Refused;
             };
@@ -109,13 +122,17 @@ impl<K: Key, V> FairMap<K, V> {
     }
 
     /// The key that has to go for a new entry of `owner`.
-    fn victim(&mut self, owner: &PeerId) -> Option<K> {
+    fn victim(&mut self, owner: &PeerId, keeps: &impl Fn(&K, &V) -> bool) -> Option<K> {
         let own = self.owned_by(owner);
-        if own > 0 && own >= self.share() {
-            return self.oldest_of(owner);
+        let holder = if own > 0 && own >= self.share() { *owner } else { self.largest_in_turn()? };
+        for _ in 0..2 {
+            let key = self.oldest_of(&holder)?;
+            if !self.entries.get(&key).is_some_and(|entry| keeps(&key, &entry.value)) {
+                return Some(key);
+            }
+            self.rehold(&key, holder);
         }
-        let holder = self.largest_in_turn()?;
-        self.oldest_of(&holder)
+        None
     }
 
     /// Who holds most, and more than one, of the owners whose turn it is.

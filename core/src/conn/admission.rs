@@ -16,17 +16,19 @@ pub fn passes_gate(config: &Config, addr: &Multiaddr) -> bool {
     config.allow_private || !addr.ip().is_some_and(ip::is_private)
 }
 
-/// Why an accepted socket from `addr` is not let in, before any handshake.
+/// Why an accepted socket from `addr` is not let in, before any handshake, while `dialing` dials of ours run.
 pub fn refuse_incoming(
     config: &Config,
     limits: &Limits,
     table: &Table,
+    dialing: u32,
     addr: &Multiaddr,
 ) -> Option<DisconnectReason> {
     if !passes_gate(config, addr) {
         return Some(DisconnectReason::PrivateAddress);
     }
-    if table.connection_count() + table.pending_count() >= limits.connections_max as usize {
+    if table.connection_count() + table.pending_count() + dialing as usize >= limits.connections_max as usize
+    {
         return Some(DisconnectReason::ConnectionLimit);
     }
     if table.pending_count() >= config.pending_handshakes_max as usize {
@@ -102,19 +104,19 @@ mod tests {
     #[test]
     fn t166_private_addresses_are_refused_in_and_out_unless_allowed() {
         let (table, limits) = (Table::default(), Limits::default());
-        let refused = refuse_incoming(&Config::default(), &limits, &table, &addr("/ip4/127.0.0.1/tcp/4"));
+        let refused = refuse_incoming(&Config::default(), &limits, &table, 0, &addr("/ip4/127.0.0.1/tcp/4"));
         assert_eq!(refused, Some(DisconnectReason::PrivateAddress));
         assert!(!passes_gate(&Config::default(), &addr("/ip4/10.1.2.3/tcp/4")));
         assert!(passes_gate(&Config::default(), &addr("/ip4/203.0.113.9/tcp/4")));
         assert!(passes_gate(&Config::default(), &addr("/dns4/node.example/tcp/4")));
-        assert_eq!(refuse_incoming(&open(), &limits, &table, &addr("/ip4/127.0.0.1/tcp/4")), None);
+        assert_eq!(refuse_incoming(&open(), &limits, &table, 0, &addr("/ip4/127.0.0.1/tcp/4")), None);
     }
 
     #[test]
     fn the_ninth_connection_of_an_address_is_refused_and_another_address_is_not() {
         let (mut table, limits) = (Table::default(), Limits::default());
         (0..8).for_each(|id| connect(&mut table, id, "/ip4/127.0.0.2/tcp/1"));
-        let incoming = |at: &str| refuse_incoming(&open(), &limits, &table, &addr(at));
+        let incoming = |at: &str| refuse_incoming(&open(), &limits, &table, 0, &addr(at));
         assert_eq!(incoming("/ip4/127.0.0.2/tcp/9"), Some(DisconnectReason::AddressLimit));
         assert_eq!(incoming("/ip4/127.0.0.3/tcp/9"), None);
     }
@@ -126,7 +128,7 @@ mod tests {
         connect(&mut table, 1, "/ip4/203.0.113.1/tcp/1");
         connect(&mut table, 2, "/ip4/203.0.113.2/tcp/1");
         connect(&mut table, 3, "/ip6/2001:db8:1:2::3/tcp/1");
-        let incoming = |at: &str| refuse_incoming(&config, &limits, &table, &addr(at));
+        let incoming = |at: &str| refuse_incoming(&config, &limits, &table, 0, &addr(at));
         assert_eq!(incoming("/ip4/203.0.113.3/tcp/1"), Some(DisconnectReason::SubnetLimit));
         assert_eq!(incoming("/ip4/203.0.114.3/tcp/1"), None);
         assert_eq!(incoming("/ip6/2001:db8:1:9::9/tcp/1"), Some(DisconnectReason::SubnetLimit));
@@ -140,11 +142,11 @@ mod tests {
         for id in 0..2 {
             table.accept(PendingId(id), Pending { addr: addr("/ip4/127.0.0.2/tcp/1"), admitted: true });
         }
-        let refused = refuse_incoming(&config, &limits, &table, &addr("/ip4/127.0.0.2/tcp/2"));
+        let refused = refuse_incoming(&config, &limits, &table, 0, &addr("/ip4/127.0.0.2/tcp/2"));
         assert_eq!(refused, Some(DisconnectReason::HandshakeLimit));
-        assert_eq!(refuse_incoming(&config, &limits, &table, &addr("/ip4/127.0.0.3/tcp/2")), None);
+        assert_eq!(refuse_incoming(&config, &limits, &table, 0, &addr("/ip4/127.0.0.3/tcp/2")), None);
         table.accept(PendingId(7), Pending { addr: addr("/ip4/127.0.0.3/tcp/1"), admitted: true });
-        let refused = refuse_incoming(&config, &limits, &table, &addr("/ip4/127.0.0.4/tcp/2"));
+        let refused = refuse_incoming(&config, &limits, &table, 0, &addr("/ip4/127.0.0.4/tcp/2"));
         assert_eq!(refused, Some(DisconnectReason::HandshakeLimit));
     }
 
@@ -153,6 +155,6 @@ mod tests {
         let (mut table, limits) = (Table::default(), Limits::default());
         (0..20).for_each(|id| connect(&mut table, id, "/ip4/127.0.0.1/tcp/1"));
         let config = Config { loopback_exempt: true, ..open() };
-        assert_eq!(refuse_incoming(&config, &limits, &table, &addr("/ip4/127.0.0.1/tcp/2")), None);
+        assert_eq!(refuse_incoming(&config, &limits, &table, 0, &addr("/ip4/127.0.0.1/tcp/2")), None);
     }
 }

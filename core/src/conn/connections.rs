@@ -115,7 +115,8 @@ impl Connections {
                 Change::None
             }
             Event::Incoming { pending, addr } => {
-                let refused = admission::refuse_incoming(config, cx.limits, &self.table, &addr);
+                let refused =
+                    admission::refuse_incoming(config, cx.limits, &self.table, self.dialer.inflight(), &addr);
                 self.table.accept(pending, Pending { addr: addr.clone(), admitted: refused.is_none() });
                 match refused {
                     Some(reason) => {
@@ -249,7 +250,8 @@ impl Connections {
     ) {
         let connected =
             result.as_ref().ok().and_then(|id| self.table.get(*id)).map(|connection| connection.peer);
-        self.dialer.on_dialed(cx, config, target, result.err());
+        let table = &self.table;
+        self.dialer.on_dialed(cx, config, target, result.err(), |peer| table.is_connected(peer));
         match (target, connected) {
             (DialTarget::Address(_), Some(peer)) => self.dialer.identify(cx, config, target, peer),
             (DialTarget::Peer(_), Some(peer)) => self.dialer.on_connected(peer),
@@ -313,7 +315,9 @@ impl Connections {
         timers: &mut Timers,
     ) {
         let enough = self.has_enough(config);
-        self.dialer.dial_due(cx, config, enough);
+        let taken = self.table.connection_count() + self.table.pending_count();
+        let room = (cx.limits.connections_max as usize).saturating_sub(taken);
+        self.dialer.dial_due(cx, config, enough, room);
         self.plan_dials(config, timers);
     }
 
@@ -357,6 +361,11 @@ impl Connections {
     ) {
         let neighbours: Vec<PeerId> = self.table.peers().copied().collect();
         self.discovery.round(cx, config, timers, &neighbours, strangers);
+    }
+
+    /// Forgets whom neighbours were asked for when nobody speaks of them any more.
+    pub fn forget_asked(&mut self, is_known: impl Fn(&PeerId) -> bool) {
+        self.discovery.retain_asked(is_known);
     }
 
     /// Announces the topics in the DHT.

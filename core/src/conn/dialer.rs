@@ -130,8 +130,16 @@ impl Dialer {
         self.due.first().map(|(at, _)| *at)
     }
 
-    /// Dials what is due, up to the budget of one input. `enough`: connections suffice, found targets are dropped.
-    pub fn dial_due<S: Sink<input::Action>>(&mut self, cx: &mut Ctx<'_, S>, config: &Config, enough: bool) {
+    /// Dials what is due, up to the budget of one input and `room` further connections. `enough`: connections suffice,
+    /// found targets are dropped.
+    pub fn dial_due<S: Sink<input::Action>>(
+        &mut self,
+        cx: &mut Ctx<'_, S>,
+        config: &Config,
+        enough: bool,
+        room: usize,
+    ) {
+        let mut room = room.saturating_sub(self.inflight as usize);
         for _ in 0..cx.limits.work_per_input_max {
             if self.next_due(config).is_none_or(|at| at > cx.now.mono) {
                 return;
@@ -143,6 +151,11 @@ impl Dialer {
                 self.forget(&key);
                 continue;
             }
+            if room == 0 {
+                self.schedule(&key, cx.now.mono.after(config.redial_max));
+                continue;
+            }
+            room -= 1;
             let addrs = target.addrs.clone();
             let peer = match &key {
                 DialTarget::Peer(peer) => Some(*peer),
@@ -167,12 +180,19 @@ impl Dialer {
         config: &Config,
         key: &DialTarget,
         error: Option<DialError>,
+        is_connected: impl Fn(&PeerId) -> bool,
     ) {
         self.inflight = self.inflight.saturating_sub(1);
         let Some(target) = self.targets.get_mut(key) else { return };
         target.op = None;
         let Some(error) = error else { return };
         let source = target.source;
+        if let DialTarget::Peer(peer) = key
+            && is_connected(peer)
+        {
+            // The peer came to us meanwhile.
+            return self.on_connected(*peer);
+        }
         let retry = self.retry(cx.now, config, key, error == DialError::Ourselves);
         let peer = match key {
             DialTarget::Peer(peer) => Some(*peer),

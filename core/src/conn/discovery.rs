@@ -132,6 +132,11 @@ impl Discovery {
         }
     }
 
+    /// Keeps the authors for whom `is_known` holds.
+    pub fn retain_asked(&mut self, is_known: impl Fn(&PeerId) -> bool) {
+        self.asked.retain(|author, _| is_known(author));
+    }
+
     /// An author is connected or out of the registry: nothing to ask any more.
     pub fn forget(&mut self, author: &PeerId) {
         self.asked.remove(author);

@@ -184,13 +184,13 @@ fn on_delivered<S: Sink<Action>>(
     if let Some(kind) = env.topics.kind(topic) {
         return teranode.on_delivered(cx, &env, inner, kind, delivered);
     }
-    let acceptance = if teranode.on_legacy_topic(cx, &env, topic, &delivered) {
-        cx.counters.gossip_legacy = cx.counters.gossip_legacy.saturating_add(1);
-        Acceptance::Accept
-    } else {
-        cx.counters.gossip_unknown_topic = cx.counters.gossip_unknown_topic.saturating_add(1);
-        Acceptance::Ignore
+    let acceptance = teranode.on_legacy_topic(cx, &env, topic, &delivered);
+    let counter = match acceptance {
+        Some(_) => &mut cx.counters.gossip_legacy,
+        None => &mut cx.counters.gossip_unknown_topic,
     };
+    *counter = counter.saturating_add(1);
+    let acceptance = acceptance.unwrap_or(Acceptance::Ignore);
     let Delivered { id, propagation_source, .. } = delivered;
     cx.push(gossipsub::Action::Report { id, propagation_source, acceptance });
     None

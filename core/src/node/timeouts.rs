@@ -59,6 +59,8 @@ impl Node {
                 parts.timers.set(Timer::Sweep, now.mono.after(parts.env.config.sweep_interval));
                 parts.teranode.sweep(now, &parts.env);
                 parts.watchdog.sweep(now);
+                let registry = parts.teranode.registry();
+                parts.conns.forget_asked(|author| registry.get(author).is_some());
             }
             Timer::Leftover => {}
         }

@@ -17,7 +17,7 @@ use super::config::ListenMode;
 use super::registry::Told;
 use super::service::{Env, Service};
 use super::{Action, gossip::Delivered};
-use crate::gossipsub::Topic;
+use crate::gossipsub::{Acceptance, Topic};
 use crate::input;
 use crate::node::ctx::{Ctx, Purpose};
 use crate::sink::Sink;
@@ -26,24 +26,31 @@ use crate::sink::Sink;
 const DOCUMENT_BYTES_MAX: usize = 64 << 10;
 
 impl Service {
-    /// Whether `topic` belongs to the older family; if so the message is used. These topics carry no envelope.
+    /// What the router is told of a message on a topic of the older family, which is used; none: the topic is not one of
+    /// those. They carry no envelope.
     pub fn on_legacy_topic<S: Sink<input::Action>>(
         &mut self,
         cx: &mut Ctx<'_, S>,
         env: &Env<'_>,
         topic: &Topic,
         delivered: &Delivered,
-    ) -> bool {
+    ) -> Option<Acceptance> {
         let Delivered { source, data, .. } = delivered;
+        if !env.topics.is_legacy(topic) {
+            return None;
+        }
+        if self.bans.is_banned(cx.now, source) && !env.is_strict() {
+            return Some(Acceptance::Ignore);
+        }
         let is = |legacy: &Option<Topic>| legacy.as_ref() == Some(topic);
         let fits = data.len() <= DOCUMENT_BYTES_MAX && source != env.local_peer;
         match () {
             () if is(&env.topics.handshake) && fits => self.on_handshake(cx, env, *source, data),
             () if is(&env.topics.best_block) && fits => self.on_best_block(cx, env, *source, data),
             () if is(&env.topics.mining_on) && fits => self.on_mining_on(cx, env, *source, data),
-            () => return env.topics.all().any(|known| known == topic),
+            () => return Some(Acceptance::Ignore),
         }
-        true
+        Some(Acceptance::Accept)
     }
 
     /// A document on a direct stream: a handshake, or a block in answer to a request of ours.

@@ -100,7 +100,8 @@ impl Registry {
                 is_connected: false,
                 connected_at: None,
             };
-            if self.peers.insert(now.mono, peer, owner, info) == Inserted::Refused {
+            let connected = |_: &PeerId, info: &PeerInfo| info.is_connected;
+            if self.peers.insert_keeping(now.mono, peer, owner, info, connected) == Inserted::Refused {
                 return None;
             }
         }
@@ -271,6 +272,9 @@ mod tests {
         let mut registry = registry();
         registry.connected(Now::at_secs(0), peer(1));
         for n in 20..100 {
+            registry.touch(Now::at_secs(1), peer(n), peer(1), 1);
+        }
+        for n in 100..200 {
             registry.touch(Now::at_secs(1), peer(n), peer(9), 1);
         }
         assert!(registry.get(&peer(1)).is_some_and(|info| info.is_connected));

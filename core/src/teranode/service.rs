@@ -97,6 +97,14 @@ impl Topics {
         TopicKind::ALL.into_iter().find(|kind| self.of(*kind) == topic)
     }
 
+    /// Whether `topic` is one of the older family that is on.
+    pub fn is_legacy(&self, topic: &Topic) -> bool {
+        [&self.handshake, &self.best_block, &self.mining_on]
+            .into_iter()
+            .flatten()
+            .any(|legacy| legacy == topic)
+    }
+
     /// Every topic that is joined.
     pub fn all(&self) -> impl Iterator<Item = &Topic> {
         let legacy = [&self.handshake, &self.best_block, &self.mining_on].into_iter().flatten();
