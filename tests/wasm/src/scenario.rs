@@ -128,6 +128,13 @@ fn config(seed: u64) -> Config {
     config.conn.dht_mode = if seed.is_multiple_of(2) { DhtMode::Server } else { DhtMode::Off };
     config.conn.connections_per_address_max = 2;
     config.conn.loopback_exempt = false;
+    if seed % 3 == 2 {
+        // Every third seed has collections that are always full.
+        config.limits.peers_known_max = 4;
+        config.limits.origins_max = 4;
+        config.limits.seen_hashes_max = 4;
+        config.limits.ban_scores_max = 2;
+    }
     config
 }
 
@@ -368,7 +375,9 @@ impl Stage {
         let (number, ask) = (self.below(2 * PEERS), AskId(self.id()));
         let (peer, addrs) = (peer(number), addr(number).into_iter().collect::<Vec<_>>());
         let source = if number < PEERS { conn::Source::Dht } else { conn::Source::Peer };
-        let event = match self.below(4) {
+        let id = ConnectionId(self.below(self.next_id));
+        let event = match self.below(5) {
+            4 => conn::Event::Received { id, bytes: 5000 * number },
             0 => conn::Event::Found { peer, addrs, source },
             1 => conn::Event::AddressesAsked { ask, from: peer, target: peer },
             2 => match addrs.into_iter().next() {

@@ -2,6 +2,7 @@
 
 use peerage_core::Input;
 use peerage_core::conn::Event;
+use peerage_core::teranode::Compat;
 
 use super::{Oracle, Seen, ensure};
 
@@ -22,9 +23,12 @@ impl Oracle for PerPeer {
         }
         // The rest is looked at when a connection ends: it costs a walk.
         let Input::Conn(Event::Closed { .. }) = seen.input else { return Ok(()) };
+        let is_strict = seen.core.config().teranode.compat == Compat::Strict;
         for (peer, info) in view.teranode().registry().iter() {
             let connected = table.is_connected(peer);
-            ensure(info.is_connected == connected, || {
+            // The reference does not book a connection of somebody whom it has not heard yet.
+            let holds = info.is_connected == connected || (is_strict && connected);
+            ensure(holds, || {
                 format!("{peer} is connected: {connected}, in the registry: {}", info.is_connected)
             })?;
             ensure(connected || !interests.in_mesh(peer), || {
