@@ -92,7 +92,7 @@ impl Connections {
         }
         self.discovery.start(config, cx.now, timers);
         timers.set(Timer::Trim, cx.now.mono.after(config.trim_interval));
-        self.plan_dials(config, timers);
+        self.plan_dials(cx.limits, config, timers);
     }
 
     /// Applies one event.
@@ -157,7 +157,7 @@ impl Connections {
                 Change::None
             }
         };
-        self.plan_dials(config, timers);
+        self.plan_dials(cx.limits, config, timers);
         change
     }
 
@@ -251,13 +251,16 @@ impl Connections {
         let connected =
             result.as_ref().ok().and_then(|id| self.table.get(*id)).map(|connection| connection.peer);
         let table = &self.table;
+        if let (DialTarget::Address(_), Some(peer)) = (target, connected) {
+            self.dialer.identify(cx, config, target, peer);
+        }
         self.dialer.on_dialed(cx, config, target, result.err(), |peer| table.is_connected(peer));
         match (target, connected) {
-            (DialTarget::Address(_), Some(peer)) => self.dialer.identify(cx, config, target, peer),
+            (DialTarget::Address(_), Some(_)) => {}
             (DialTarget::Peer(_), Some(peer)) => self.dialer.on_connected(peer),
             (_, None) => {}
         }
-        self.plan_dials(config, timers);
+        self.plan_dials(cx.limits, config, timers);
     }
 
     /// A neighbour answered where `author` is.
@@ -271,7 +274,7 @@ impl Connections {
         addrs: Vec<Multiaddr>,
     ) {
         self.found(cx, config, local_peer, author, addrs, Source::Peer);
-        self.plan_dials(config, timers);
+        self.plan_dials(cx.limits, config, timers);
     }
 
     /// An announcement in the DHT ended.
@@ -314,15 +317,19 @@ impl Connections {
         config: &Config,
         timers: &mut Timers,
     ) {
-        let enough = self.has_enough(config);
-        let taken = self.table.connection_count() + self.table.pending_count();
-        let room = (cx.limits.connections_max as usize).saturating_sub(taken);
+        let (enough, room) = (self.has_enough(config), self.room(cx.limits));
         self.dialer.dial_due(cx, config, enough, room);
-        self.plan_dials(config, timers);
+        self.plan_dials(cx.limits, config, timers);
     }
 
-    fn plan_dials(&self, config: &Config, timers: &mut Timers) {
-        match self.dialer.next_due(config) {
+    /// Connections that may still be made.
+    fn room(&self, limits: &Limits) -> usize {
+        let taken = self.table.connection_count() + self.table.pending_count();
+        (limits.connections_max as usize).saturating_sub(taken)
+    }
+
+    fn plan_dials(&self, limits: &Limits, config: &Config, timers: &mut Timers) {
+        match self.dialer.next_due(config, self.room(limits)) {
             Some(at) => timers.set(Timer::Dial, at),
             None => timers.stop(Timer::Dial),
         }
@@ -410,7 +417,7 @@ impl Connections {
             }
             Err(problem) => cx.tell(Notice::Unreadable { what: "teranode_peers.json".into(), problem }),
         }
-        self.plan_dials(config, timers);
+        self.plan_dials(cx.limits, config, timers);
     }
 
     /// Who is connected.

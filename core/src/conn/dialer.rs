@@ -122,9 +122,9 @@ impl Dialer {
         self.targets.remove(key);
     }
 
-    /// When the next target is due; none while every dial that may run does.
-    pub fn next_due(&self, config: &Config) -> Option<Instant> {
-        if self.inflight >= config.dials_inflight_max {
+    /// When the next target is due; none while every dial that may run does, or no connection has `room`.
+    pub fn next_due(&self, config: &Config, room: usize) -> Option<Instant> {
+        if self.inflight >= config.dials_inflight_max || self.inflight as usize >= room {
             return None;
         }
         self.due.first().map(|(at, _)| *at)
@@ -139,9 +139,8 @@ impl Dialer {
         enough: bool,
         room: usize,
     ) {
-        let mut room = room.saturating_sub(self.inflight as usize);
         for _ in 0..cx.limits.work_per_input_max {
-            if self.next_due(config).is_none_or(|at| at > cx.now.mono) {
+            if self.next_due(config, room).is_none_or(|at| at > cx.now.mono) {
                 return;
             }
             let Some((_, key)) = self.due.pop_first() else { return };
@@ -151,11 +150,6 @@ impl Dialer {
                 self.forget(&key);
                 continue;
             }
-            if room == 0 {
-                self.schedule(&key, cx.now.mono.after(config.redial_max));
-                continue;
-            }
-            room -= 1;
             let addrs = target.addrs.clone();
             let peer = match &key {
                 DialTarget::Peer(peer) => Some(*peer),
@@ -185,8 +179,14 @@ impl Dialer {
         self.inflight = self.inflight.saturating_sub(1);
         let Some(target) = self.targets.get_mut(key) else { return };
         target.op = None;
-        let Some(error) = error else { return };
         let source = target.source;
+        let Some(error) = error else {
+            if matches!(key, DialTarget::Address(_)) {
+                // Closed before it could say who it was; otherwise it has become that peer's target.
+                self.retry(cx.now, config, key, false);
+            }
+            return;
+        };
         if let DialTarget::Peer(peer) = key
             && is_connected(peer)
         {

@@ -166,11 +166,12 @@ impl Node {
         Ok(())
     }
 
-    /// The time of an input: never before the last one's.
+    /// The time of an input: one that is older than the last is taken as the last.
     fn advance(&mut self, now: Now) -> Now {
-        let now = Now { mono: now.mono.max(self.state.last.mono), wall: now.wall };
-        self.state.last = now;
-        now
+        if now.mono >= self.state.last.mono {
+            self.state.last = now;
+        }
+        self.state.last
     }
 
     /// Splits the node into what a component is handed and the components.

@@ -21,8 +21,9 @@ pub use replay::{ReplayError, Replayed, replay};
 
 /// First bytes of every recording. The number is the format's version.
 pub const MAGIC: &[u8] = b"peerage recording 1\n";
-/// Changes whenever the same inputs may lead to another state or other actions.
-pub const CORE_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "/1");
+/// The core that records: version and a digest of its sources and of the wire formats', so that it changes whenever the
+/// same inputs may lead to another state or other actions.
+pub const CORE_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "/", env!("PEERAGE_CORE_DIGEST"));
 /// Every so many inputs the state's hash is written down.
 pub const HASH_EVERY: u64 = 1024;
 /// Longest frame read or written, in bytes.
