@@ -160,7 +160,7 @@ impl Node {
         if state.ops.len() > self.config.limits.ops_inflight_max as usize {
             return Err("more operations than the limit");
         }
-        if state.conns.table().connection_count() > self.config.limits.connections_max as usize + 64 {
+        if state.conns.table().connection_count() > self.config.limits.connections_max as usize {
             return Err("more connections than the limit");
         }
         Ok(())

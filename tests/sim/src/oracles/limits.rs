@@ -1,14 +1,9 @@
 //! Every collection is within its limit.
 
 use peerage_core::Input;
-use peerage_core::conn::Direction;
-use peerage_core::conn::table::Connection;
 use peerage_core::gossipsub::Event;
 
 use super::{Oracle, Seen, ensure};
-
-/// Connections beyond the limit that the core's own check bears.
-const DIALLED_BEYOND_MAX: u32 = 64;
 
 /// See the module.
 #[derive(Clone, Copy, Debug)]
@@ -24,13 +19,8 @@ impl Oracle for WithinLimits {
         let (limits, conns, service) = (&config.limits, view.conns(), view.teranode());
         let (blocks, subtrees) = service.origins().len();
         let (produce, publish) = service.inflight();
-        let inbound = |connection: &Connection| matches!(connection.direction, Direction::Inbound(_));
-        let inbound = conns.table().connections().filter(|(_, connection)| inbound(connection)).count();
-        // What we dial ourselves is bounded by the targets, not by the limit.
-        let dialled_max = limits.connections_max.saturating_add(DIALLED_BEYOND_MAX);
         let bounds = [
-            ("inbound connections", inbound, limits.connections_max),
-            ("connections", conns.table().connection_count(), dialled_max),
+            ("connections", conns.table().connection_count(), limits.connections_max),
             ("handshakes", conns.table().pending_count(), config.conn.pending_handshakes_max),
             ("dial targets", conns.dialer().len(), limits.dial_targets_max),
             ("dials", conns.dialer().inflight() as usize, config.conn.dials_inflight_max),
