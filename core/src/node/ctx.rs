@@ -1,5 +1,7 @@
 //! What a component is handed beside its input.
 
+use alloc::vec::Vec;
+
 use peerage_proto::hash::Hash256;
 use peerage_proto::multiaddr::Multiaddr;
 use peerage_proto::peer_id::PeerId;
@@ -87,6 +89,8 @@ pub struct Ctx<'a, S> {
     pub ops: &'a mut Ops<Purpose>,
     /// Counters of every outcome.
     pub counters: &'a mut Counters,
+    /// Memory to encode in; its content means nothing.
+    pub scratch: &'a mut Vec<u8>,
     /// Where actions go.
     pub out: &'a mut S,
 }

@@ -93,6 +93,8 @@ pub struct Node {
     state: NodeState,
     /// Decoded payloads; its memory is kept, its content means nothing.
     inner: Vec<u8>,
+    /// What is being encoded; the same.
+    scratch: Vec<u8>,
 }
 
 impl Node {
@@ -119,7 +121,7 @@ impl Node {
             health: Health::default(),
         };
         let local_text = config.local_peer.to_base58();
-        Ok(Self { config, topics, local_text, state, inner: Vec::new() })
+        Ok(Self { config, topics, local_text, state, inner: Vec::new(), scratch: Vec::new() })
     }
 
     /// SHA-256 over the canonical walk of the state.
@@ -177,7 +179,7 @@ impl Node {
     /// Splits the node into what a component is handed and the components.
     fn split<'a, S>(&'a mut self, now: Now, out: &'a mut S) -> (Ctx<'a, S>, Parts<'a>) {
         let NodeState { timers, ops, counters, conns, interests, watchdog, teranode, .. } = &mut self.state;
-        let cx = Ctx { now, limits: &self.config.limits, ops, counters, out };
+        let cx = Ctx { now, limits: &self.config.limits, ops, counters, scratch: &mut self.scratch, out };
         let env = Env {
             config: &self.config.teranode,
             local_peer: &self.config.local_peer,

@@ -18,15 +18,49 @@ pub struct Encoded {
     pub frame: Bytes,
 }
 
-/// Encodes a record and, behind it, what `frame` writes.
-pub fn encode(hash: &[u8; HASH_TEXT], url: &str, peer_id: &str, frame: impl FnOnce(&mut Vec<u8>)) -> Encoded {
-    let mut buf = Vec::with_capacity(512 + 2 * url.len());
-    field(&mut buf, 1, hash);
-    field(&mut buf, 2, url.as_bytes());
-    field(&mut buf, 3, peer_id.as_bytes());
-    let value_len = buf.len();
-    frame(&mut buf);
-    let whole = Bytes::from(buf);
+/// Room for nearly every record and frame.
+const INLINE: usize = 1022;
+
+/// Bytes that share the allocation of their reference count.
+struct Inline {
+    len: u16,
+    bytes: [u8; INLINE],
+}
+
+impl AsRef<[u8]> for Inline {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+/// `bytes`, shared: one allocation unless they are many.
+fn shared(bytes: &[u8]) -> Bytes {
+    let mut inline = Inline { len: 0, bytes: [0; INLINE] };
+    match (inline.bytes.get_mut(..bytes.len()), u16::try_from(bytes.len())) {
+        (Some(room), Ok(len)) => {
+            room.copy_from_slice(bytes);
+            inline.len = len;
+            Bytes::from_owner(inline)
+        }
+        _ => Bytes::copy_from_slice(bytes),
+    }
+}
+
+/// Encodes a record and, behind it, what `frame` writes. `scratch` is the memory to do it in.
+pub fn encode(
+    scratch: &mut Vec<u8>,
+    hash: &[u8; HASH_TEXT],
+    url: &str,
+    peer_id: &str,
+    frame: impl FnOnce(&mut Vec<u8>),
+) -> Encoded {
+    scratch.clear();
+    field(scratch, 1, hash);
+    field(scratch, 2, url.as_bytes());
+    field(scratch, 3, peer_id.as_bytes());
+    let value_len = scratch.len();
+    frame(scratch);
+    let whole = shared(scratch);
     let value = whole.slice(..value_len);
     Encoded { key: value.slice(2..2 + HASH_TEXT), frame: whole.slice(value_len..), value }
 }
@@ -54,7 +88,7 @@ mod tests {
     fn a_record_has_the_bytes_of_protobuf_and_its_hash_as_key() {
         let hash = [b'a'; 64];
         let url = "u".repeat(200);
-        let encoded = encode(&hash, &url, "p", |frame| frame.extend_from_slice(b"{}"));
+        let encoded = encode(&mut Vec::new(), &hash, &url, "p", |frame| frame.extend_from_slice(b"{}"));
         let mut expected = alloc::vec![0x0a, 64];
         expected.extend_from_slice(&hash);
         expected.extend_from_slice(&[0x12, 0xc8, 0x01]);
@@ -66,8 +100,17 @@ mod tests {
     }
 
     #[test]
+    fn a_record_of_any_length_is_whole() {
+        for len in [1, 500, 1022 - 64 - 2 - 3, 1023, 5000] {
+            let url = "u".repeat(len);
+            let encoded = encode(&mut Vec::new(), &[b'a'; 64], &url, "", |_| {});
+            assert_eq!(encoded.value.iter().filter(|byte| **byte == b'u').count(), len);
+        }
+    }
+
+    #[test]
     fn an_empty_url_is_left_out() {
-        let encoded = encode(&[b'a'; 64], "", "p", |_| {});
+        let encoded = encode(&mut Vec::new(), &[b'a'; 64], "", "p", |_| {});
         assert_eq!(&encoded.value[66..], [0x1a, 1, b'p']);
     }
 }

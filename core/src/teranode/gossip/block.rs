@@ -52,7 +52,7 @@ impl Service {
         let stamp = timestamp(cx.now.wall.as_millis());
         let shown = self.subscribers.has_greeted();
         let text = hash.to_display_bytes();
-        let encoded = produce::encode(&text, &message.data_hub_url, &message.peer_id, |frame| {
+        let encoded = produce::encode(cx.scratch, &text, &message.data_hub_url, &message.peer_id, |frame| {
             if shown {
                 Notification::block(&message, &stamp).encode(frame);
             }
@@ -110,7 +110,7 @@ impl Service {
             return Cause::LowReputation;
         }
         let text = hash.to_display_bytes();
-        let encoded = produce::encode(&text, &message.data_hub_url, &message.peer_id, |_| {});
+        let encoded = produce::encode(cx.scratch, &text, &message.data_hub_url, &message.peer_id, |_| {});
         let announcement = Announcement {
             kind: TopicKind::Block,
             topic: ProduceTopic::Blocks,

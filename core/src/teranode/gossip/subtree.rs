@@ -56,7 +56,7 @@ impl Service {
         let stamp = timestamp(cx.now.wall.as_millis());
         let shown = !strict && self.subscribers.has_greeted();
         let text = hash.to_display_bytes();
-        let encoded = produce::encode(&text, &message.data_hub_url, &message.peer_id, |frame| {
+        let encoded = produce::encode(cx.scratch, &text, &message.data_hub_url, &message.peer_id, |frame| {
             if shown {
                 Notification::subtree(&message, &stamp).encode(frame);
             }
