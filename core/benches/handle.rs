@@ -56,7 +56,8 @@ fn messages(kind: TopicKind, count: usize) -> Vec<Vec<u8>> {
 fn main() {
     println!("{:<12} {:>10} {:>12} {:>14}", "topic", "ns", "allocations", "bytes");
     let only = std::env::args().nth(1).filter(|name| !name.starts_with("--"));
-    for kind in TopicKind::ALL.into_iter().filter(|kind| only.as_ref().is_none_or(|only| only == kind.name())) {
+    for kind in TopicKind::ALL.into_iter().filter(|kind| only.as_ref().is_none_or(|only| only == kind.name()))
+    {
         let mut rounds: Vec<(f64, f64, f64)> = (0..ROUNDS).map(|_| round(kind)).collect();
         rounds.sort_by(|a, b| a.0.total_cmp(&b.0));
         let (ns, allocations, bytes) = rounds[ROUNDS / 2];

@@ -1,5 +1,6 @@
 //! Our own binaries, as processes.
 
+use std::ffi::OsString;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -47,6 +48,9 @@ impl Shell {
     }
 }
 
+/// Name of a recording in the data directory.
+const RECORDING: &str = "node.rec";
+
 /// A running node.
 pub struct Node {
     process: Process,
@@ -63,10 +67,34 @@ impl Node {
     /// # Errors
     /// If there is no binary or it is not ready in time.
     pub fn start(shell: Shell, name: &str, settings: &[(&str, &str)]) -> Result<Self, Failure> {
+        Self::start_with(shell, name, settings, |_| Vec::new())
+    }
+
+    /// As [`Self::start`], and the node records its inputs into [`Self::recording`].
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_recorded(shell: Shell, name: &str, settings: &[(&str, &str)]) -> Result<Self, Failure> {
+        Self::start_with(shell, name, settings, |data_dir| {
+            vec!["--record".into(), data_dir.join(RECORDING).into_os_string()]
+        })
+    }
+
+    fn start_with(
+        shell: Shell,
+        name: &str,
+        settings: &[(&str, &str)],
+        arguments: impl FnOnce(&Path) -> Vec<OsString>,
+    ) -> Result<Self, Failure> {
         let data_dir = Scratch::new()?;
         let settings = settings.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        let (process, ready) = run(shell, name, data_dir.path(), &settings)?;
+        let (process, ready) = run(shell, name, data_dir.path(), &settings, arguments(data_dir.path()))?;
         Ok(Self { process, shell, settings, data_dir, ready })
+    }
+
+    /// Where a node that was started with it records.
+    pub fn recording(&self) -> PathBuf {
+        self.data_dir.path().join(RECORDING)
     }
 
     /// Stops the node by SIGINT and starts it again on the same data directory, hence with the same
@@ -81,7 +109,7 @@ impl Node {
         self.settings.retain(|(key, _)| key != "p2p_listen_addresses");
         self.settings.push(("p2p_listen_addresses".to_owned(), listen));
         let name = self.process.name().to_owned();
-        let (process, ready) = run(self.shell, &name, self.data_dir.path(), &self.settings)?;
+        let (process, ready) = run(self.shell, &name, self.data_dir.path(), &self.settings, Vec::new())?;
         (self.process, self.ready) = (process, ready);
         Ok(())
     }
@@ -236,9 +264,10 @@ fn run(
     name: &str,
     data_dir: &Path,
     settings: &Vec<(String, String)>,
+    arguments: Vec<OsString>,
 ) -> Result<(Process, Value), Failure> {
     let mut command = Command::new(shell.binary()?);
-    command.arg("run").arg("--data-dir").arg(data_dir).args(["--output", "json"]);
+    command.arg("run").arg("--data-dir").arg(data_dir).args(["--output", "json"]).args(arguments);
     let base = [
         ("network", "regtest"),
         ("p2p_listen_addresses", "/ip4/127.0.0.1/tcp/0"),
