@@ -21,6 +21,8 @@ pub enum Make {
     Raw,
     /// js-libp2p.
     Js,
+    /// Stock rust-libp2p gossipsub (`rust-peer`, a binary of this package).
+    Rust,
 }
 
 /// How long one message may take while a link is tried out.
@@ -35,6 +37,13 @@ pub struct Peer {
     make: Make,
     id: String,
     addr: String,
+}
+
+/// Cargo puts this package's binaries beside the folder of its tests.
+fn rust_peer() -> Result<std::path::PathBuf, Failure> {
+    let test = std::env::current_exe().map_err(|error| Failure::new(format!("who am I: {error}")))?;
+    let folder = test.parent().and_then(std::path::Path::parent).unwrap_or(&test);
+    Ok(folder.join("rust-peer"))
 }
 
 impl std::fmt::Debug for Peer {
@@ -59,6 +68,7 @@ impl Peer {
             Make::Bus017 => Command::new(peers.go("bus017")),
             Make::Bus022 => Command::new(peers.go("bus022")),
             Make::Raw => Command::new(peers.go("raw")),
+            Make::Rust => Command::new(rust_peer()?),
             Make::Js => {
                 let mut command = Command::new("node");
                 command.arg(peers.js("peer.mjs"));

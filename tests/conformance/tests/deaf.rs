@@ -32,25 +32,36 @@ fn produced_of(run: u32) -> impl Fn(&Value) -> bool {
     move |e| e["event"] == "produced" && e["hash"].as_str().is_some_and(|h| h.starts_with(&prefix))
 }
 
-fn a_sender_of_an_oversized_message_is_heard_again(shell: Shell) -> Result<(), Failure> {
-    let mut large = Peer::start(Make::Raw, "large", json!({"max_message_size": 4 << 20}))?;
+/// Two senders with a limit of 4 MiB, of Go and of Rust, each send what is too much for us, then 100 small messages, while
+/// a third peer delivers 10 a second.
+fn senders_of_oversized_messages_are_heard_again(shell: Shell) -> Result<(), Failure> {
     let mut third = Peer::start(Make::Bus017, "third", json!({}))?;
-    let mut ours = Node::start(shell, "ours", &[("p2p_static_peers", large.addr())])?;
+    let options = json!({"max_message_size": 4 << 20});
+    let mut go = Peer::start(Make::Raw, "go", options.clone())?;
+    let mut rust = Peer::start(Make::Rust, "rust", options)?;
+    let both = format!("{}|{}", go.addr(), rust.addr());
+    let mut ours = Node::start(shell, "ours", &[("p2p_static_peers", &both)])?;
     third.connect(&ours.addr()?)?;
-    retry(SOON, || {
-        let message = Kind::Subtree.message(large.id());
-        large.publish(&Kind::Subtree.topic(), &message)?;
-        ours.expect_produced(&Kind::Subtree.mark(&message), Duration::from_millis(500))
-    })?;
+    for large in [&mut go, &mut rust] {
+        retry(SOON, || {
+            let message = Kind::Subtree.message(large.id());
+            large.publish(&Kind::Subtree.topic(), &message)?;
+            ours.expect_produced(&Kind::Subtree.mark(&message), Duration::from_millis(500))
+        })?;
+    }
     drip(&mut third, 3, 400)?;
     ours.process().expect("the third peer", SOON, produced_of(3))?;
-    large.publish_size(&Kind::Subtree.topic(), OVERSIZED_BYTES)?;
-    drip(&mut large, 1, 100)?;
-    ours.process().expect("the large sender, heard again", HEARD_WITHIN, produced_of(1))?;
+    for (run, large) in [(1, &mut go), (2, &mut rust)] {
+        large.publish_size(&Kind::Subtree.topic(), OVERSIZED_BYTES)?;
+        drip(large, run, 100)?;
+    }
+    for (run, who) in [(1, "the Go sender, heard again"), (2, "the Rust sender, heard again")] {
+        ours.process().expect(who, HEARD_WITHIN, produced_of(run))?;
+    }
     let before = ours.process().count(produced_of(3));
     ours.process().expect("the third peer, still heard", SOON, produced_of(3))?;
     assert!(before > 0);
     Ok(())
 }
 
-on_both_shells!(a_sender_of_an_oversized_message_is_heard_again);
+on_both_shells!(senders_of_oversized_messages_are_heard_again);
