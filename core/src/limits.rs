@@ -34,9 +34,7 @@ pub struct Limits {
     pub subscriber_frames_max: u32,
     /// Topics that one neighbour's subscriptions are remembered for.
     pub topics_per_peer_max: u32,
-    /// Explanations kept.
-    pub explanations_max: u32,
-    /// Items of scaling work done for one input; the rest is due at once after it.
+    /// Items of scaling work done for one input; the rest waits for the next deadline of its kind.
     pub work_per_input_max: u32,
 }
 
@@ -57,7 +55,6 @@ impl Default for Limits {
             subscribers_max: 1000,
             subscriber_frames_max: 100,
             topics_per_peer_max: 32,
-            explanations_max: 256,
             work_per_input_max: 64,
         }
     }
@@ -116,7 +113,6 @@ codec_struct!(Limits {
     subscribers_max,
     subscriber_frames_max,
     topics_per_peer_max,
-    explanations_max,
     work_per_input_max,
 });
 

@@ -127,13 +127,11 @@ pub enum Timer {
     FeedPing,
     /// Origins and seen hashes are swept.
     Sweep,
-    /// Work that did not fit the budget of the last input.
-    Leftover,
 }
 
 impl Timer {
     /// Number of variants.
-    pub const COUNT: usize = 10;
+    pub const COUNT: usize = 9;
     /// Every variant, in order.
     pub const ALL: [Self; Self::COUNT] = [
         Self::Dial,
@@ -145,7 +143,6 @@ impl Timer {
         Self::NodeStatus,
         Self::FeedPing,
         Self::Sweep,
-        Self::Leftover,
     ];
 }
 

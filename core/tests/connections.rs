@@ -335,6 +335,50 @@ fn a_peer_that_is_banned_loses_its_connection_and_is_not_let_in_again() {
 }
 
 #[test]
+fn a_second_connection_of_a_banned_peer_is_closed_while_the_first_one_still_stands() {
+    let (mut rig, _) = started(|_| {});
+    establish(&mut rig, 1, peer(1), Direction::Outbound(None), &addr(1));
+    rig.ban(peer(1));
+    let done = establish(&mut rig, 2, peer(1), Direction::Inbound(PendingId(1)), &addr(1));
+    assert_eq!(closes(&done), [(ConnectionId(2), DisconnectReason::Banned)]);
+}
+
+#[test]
+fn a_connection_that_is_refused_is_heard_of_by_nobody() {
+    let (mut rig, _) = started(|_| {});
+    let done = establish(&mut rig, 1, us(), Direction::Outbound(None), &addr(1));
+    assert_eq!(closes(&done), [(ConnectionId(1), DisconnectReason::Ourselves)]);
+    assert!(rig.node.view().teranode().registry().is_empty() && rig.node.view().conns().book().is_empty());
+    let done = close(&mut rig, 1);
+    assert!(done.0.is_empty(), "{done:?}");
+}
+
+#[test]
+fn one_write_of_the_address_cache_runs_at_a_time_and_a_junk_topic_causes_none() {
+    let (mut rig, _) = started(|_| {});
+    let stores = |done: &Done| done.0.iter().filter(|action| matches!(action, Action::Store { .. })).count();
+    establish(&mut rig, 1, peer(1), Direction::Outbound(None), &addr(1));
+    let subscribe = |rig: &mut Rig, name: &str| {
+        rig.feed(Input::Gossipsub(gossipsub::Event::Subscribed { peer: peer(1), topic: Topic::from(name) }));
+    };
+    subscribe(&mut rig, "junk");
+    assert_eq!(stores(&rig.run_ms(1000)), 0);
+    for _ in 0..20 {
+        subscribe(&mut rig, "teranode/bitcoin/1.0.0/regtest-block");
+        establish(&mut rig, 2, peer(2), Direction::Outbound(None), &addr(2));
+        rig.run_ms(600);
+        close(&mut rig, 2);
+    }
+    let pending = rig
+        .node
+        .view()
+        .ops()
+        .iter()
+        .filter(|(_, purpose)| matches!(purpose, peerage_core::node::ctx::Purpose::Store(_)));
+    assert_eq!(pending.count(), 1);
+}
+
+#[test]
 fn nothing_is_left_of_a_peer_that_is_gone_and_forgotten() {
     let (mut rig, _) = started(|_| {});
     establish(&mut rig, 1, peer(1), Direction::Outbound(None), &addr(1));

@@ -85,17 +85,29 @@ impl<K: Key, V> FairMap<K, V> {
 
     /// Inserts or replaces; the entry is then the newest and belongs to `owner`.
     pub fn insert(&mut self, now: Instant, key: K, owner: PeerId, value: V) -> Inserted<K, V> {
-        self.insert_keeping(now, key, owner, value, |_, _| false)
+        self.insert_or_refuse(now, key, owner, value, true, |_, _| false)
     }
 
-    /// As [`FairMap::insert`], but an entry for which `keeps` holds is not pushed out: the next of its owner's is, and
-    /// if that is to be kept as well, the newcomer is refused.
+    /// As [`FairMap::insert`], but an entry for which `keeps` holds is never pushed out, and one for which it does not is,
+    /// rather than that a newcomer is refused: where owners come and go, their last entries would fill the map for long.
     pub fn insert_keeping(
         &mut self,
         now: Instant,
         key: K,
         owner: PeerId,
         value: V,
+        keeps: impl Fn(&K, &V) -> bool,
+    ) -> Inserted<K, V> {
+        self.insert_or_refuse(now, key, owner, value, false, keeps)
+    }
+
+    fn insert_or_refuse(
+        &mut self,
+        now: Instant,
+        key: K,
+        owner: PeerId,
+        value: V,
+        protects_last: bool,
         keeps: impl Fn(&K, &V) -> bool,
     ) -> Inserted<K, V> {
         if let Some(entry) = self.entries.get_mut(&key) {
@@ -106,7 +118,8 @@ impl<K: Key, V> FairMap<K, V> {
         }
         let mut evicted = None;
         if self.entries.len() >= self.max as usize {
-            let Some(victim) = self.victim(&owner, &keeps) else {
+            let Some(victim) = self.victim(&owner, &keeps).or_else(|| self.unkept(protects_last, &keeps))
+            else {
                 self.refused = self.refused.saturating_add(1);
                 return Inserted::Refused;
             };
@@ -135,18 +148,41 @@ impl<K: Key, V> FairMap<K, V> {
         None
     }
 
-    /// Who holds most, and more than one, of the owners whose turn it is.
-    fn largest_in_turn(&mut self) -> Option<PeerId> {
+    /// The oldest entry that is not kept, of the owners whose turn it is.
+    fn unkept(&self, protects_last: bool, keeps: &impl Fn(&K, &V) -> bool) -> Option<K> {
+        if protects_last {
+            return None;
+        }
+        let owners: alloc::vec::Vec<PeerId> = self.next_owners().collect();
+        let oldest = |owner: &PeerId| {
+            let order = &self.owners.get(owner)?.order;
+            order.iter().find_map(|(seq, key)| {
+                let entry = self.entries.get(key).filter(|entry| entry.seq == *seq)?;
+                (!keeps(key, &entry.value)).then(|| (*seq, key.clone()))
+            })
+        };
+        let (_, key) = owners.iter().filter_map(oldest).min_by_key(|(seq, _)| *seq)?;
+        Some(key)
+    }
+
+    /// The owners whose turn it is.
+    fn next_owners(&self) -> impl Iterator<Item = PeerId> {
         use core::ops::Bound::{Excluded, Included, Unbounded};
         let from = self.turn.map_or(Unbounded, Excluded);
         let to = self.turn.map_or(Unbounded, Included);
         let wrapped = self.turn.is_some().then(|| self.owners.range((Unbounded, to))).into_iter().flatten();
-        let seen = self.owners.range((from, Unbounded)).chain(wrapped).take(OWNERS_SEEN_MAX);
+        let owners = self.owners.range((from, Unbounded)).chain(wrapped).take(OWNERS_SEEN_MAX);
+        owners.map(|(owner, _)| *owner)
+    }
+
+    /// Who holds most, and more than one, of the owners whose turn it is.
+    fn largest_in_turn(&mut self) -> Option<PeerId> {
         let (mut largest, mut last) = (None, None);
-        for (owner, owned) in seen {
-            last = Some(*owner);
-            if owned.count > largest.map_or(1, |(count, _)| count) {
-                largest = Some((owned.count, *owner));
+        for owner in self.next_owners() {
+            last = Some(owner);
+            let count = self.owned_by(&owner);
+            if count > largest.map_or(1, |(count, _)| count) {
+                largest = Some((count, owner));
             }
         }
         if self.owners.len() > OWNERS_SEEN_MAX {

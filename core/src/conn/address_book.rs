@@ -21,6 +21,8 @@ state! {
         addrs: Vec<Multiaddr>,
         /// When the peer was last connected to us; none: never in this life of the node.
         last_seen: Option<UnixTime>,
+        /// Then nothing pushes the entry out.
+        is_connected: bool,
     }
 }
 
@@ -51,8 +53,8 @@ impl AddressBook {
     ) {
         let mut known = match self.peers.get(&peer) {
             Some(known) if teller != peer => known.clone(),
-            Some(known) => Known { addrs: Vec::new(), last_seen: known.last_seen },
-            None => Known { addrs: Vec::new(), last_seen: None },
+            Some(known) => Known { addrs: Vec::new(), ..*known },
+            None => Known { addrs: Vec::new(), last_seen: None, is_connected: false },
         };
         for addr in addrs.into_iter().map(|addr| addr.without_p2p()) {
             let room = known.addrs.len() < self.addrs_max as usize;
@@ -62,7 +64,7 @@ impl AddressBook {
         }
         let owner =
             self.peers.owner(&peer).map_or(teller, |(owner, _)| if teller == peer { peer } else { owner });
-        let _ = self.peers.insert(now.mono, peer, owner, known);
+        let _ = self.peers.insert_keeping(now.mono, peer, owner, known, |_, known| known.is_connected);
     }
 
     /// `peer` is connected now, to or from `dialled` (only what we dialled is worth keeping).
@@ -73,10 +75,18 @@ impl AddressBook {
         let room = self.addrs_max as usize;
         let Some(known) = self.peers.get_mut(&peer) else { return };
         known.last_seen = Some(now.wall);
+        known.is_connected = true;
         let Some(addr) = dialled.map(|addr| addr.without_p2p()) else { return };
         if !known.addrs.contains(&addr) && !addr.is_relayed() {
             known.addrs.insert(0, addr);
             known.addrs.truncate(room);
+        }
+    }
+
+    /// The last connection of `peer` ended.
+    pub fn gone(&mut self, peer: &PeerId) {
+        if let Some(known) = self.peers.get_mut(peer) {
+            known.is_connected = false;
         }
     }
 

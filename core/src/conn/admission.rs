@@ -57,6 +57,7 @@ fn refuse_address(config: &Config, table: &Table, address: IpAddr) -> Option<Dis
 /// Why a connection that has just been established is closed again.
 pub fn refuse_established(
     config: &Config,
+    limits: &Limits,
     table: &Table,
     local_peer: &PeerId,
     peer: &PeerId,
@@ -68,6 +69,9 @@ pub fn refuse_established(
     // A name that was dialled may have led anywhere.
     if !passes_gate(config, addr) {
         return Some(DisconnectReason::PrivateAddress);
+    }
+    if table.connection_count() >= limits.connections_max as usize {
+        return Some(DisconnectReason::ConnectionLimit);
     }
     let count = table.of_peer(peer).len();
     (count >= config.connections_per_peer_max as usize).then_some(DisconnectReason::PeerLimit)

@@ -125,6 +125,14 @@ impl Config {
                 "use low <= high",
             ));
         }
+        if self.connections_per_peer_max == 0 || self.connections_per_peer_max > 8 {
+            return Err(ConfigError::new(
+                "connections_per_peer_max",
+                alloc::format!("{}", self.connections_per_peer_max),
+                "outside 1 to 8",
+                "use 4, the default",
+            ));
+        }
         for addr in &self.static_peers {
             if addr.peer_id().is_none() {
                 return Err(ConfigError::new(

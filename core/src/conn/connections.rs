@@ -38,6 +38,9 @@ state! {
         /// When each connected peer's first connection was made.
         since: BTreeMap<PeerId, Instant>,
         listening: Vec<Multiaddr>,
+        /// Whether the address cache is being written, and whether it has changed since.
+        is_saving: bool,
+        is_dirty: bool,
     }
 }
 
@@ -49,6 +52,8 @@ pub enum Change {
     None,
     /// A peer has its first connection.
     Connected(PeerId),
+    /// A peer has one more connection, or one that is refused.
+    Another(PeerId),
     /// A peer's last connection ended.
     Disconnected(PeerId),
     /// Many bytes came from a peer.
@@ -66,6 +71,8 @@ impl Connections {
             closing: BTreeMap::new(),
             since: BTreeMap::new(),
             listening: Vec::new(),
+            is_saving: false,
+            is_dirty: false,
         }
     }
 
@@ -178,14 +185,13 @@ impl Connections {
             Direction::Outbound(_) => false,
         };
         let (peer, addr) = (connection.peer, connection.addr.clone());
-        let refused = admission::refuse_established(config, &self.table, local_peer, &peer, &addr);
-        let first = self.table.establish(id, connection);
+        let refused = admission::refuse_established(config, cx.limits, &self.table, local_peer, &peer, &addr);
+        self.table.establish(id, connection);
         if let Some(reason) = refused {
-            cx.counters.refuse(reason);
             self.close(cx, id, reason);
         }
-        if !first {
-            return Change::None;
+        if refused.is_some() || self.since.contains_key(&peer) {
+            return Change::Another(peer);
         }
         self.since.insert(peer, cx.now.mono);
         self.book.saw(cx.now, config, peer, (!inbound).then(|| addr.clone()));
@@ -210,7 +216,9 @@ impl Connections {
             return Change::None;
         }
         let peer = connection.peer;
-        let since = self.since.remove(&peer).unwrap_or(cx.now.mono);
+        // Every connection of the peer was refused: nobody heard of it.
+        let Some(since) = self.since.remove(&peer) else { return Change::None };
+        self.book.gone(&peer);
         cx.tell(Notice::PeerDisconnected { peer, reason, asked });
         if asked == Some(DisconnectReason::Deaf) {
             let addrs = self.book.addrs(&peer).to_vec();
@@ -391,13 +399,26 @@ impl Connections {
 
     /// Writes the address cache: the topic peers connected now, with their names.
     pub fn save_cache<S: Sink<input::Action>>(
-        &self,
+        &mut self,
         cx: &mut Ctx<'_, S>,
         topic_peers: impl Iterator<Item = (PeerId, String)>,
     ) {
+        if self.is_saving {
+            self.is_dirty = true;
+            return;
+        }
         let content = self.book.to_cache(topic_peers).into();
         let Some(op) = cx.begin(Purpose::Store(Document::AddressCache)) else { return };
+        self.is_saving = true;
         cx.push(input::Action::Store { op, document: Document::AddressCache, content });
+    }
+
+    /// The address cache was written, or was not.
+    pub fn on_saved(&mut self, now: Now, config: &Config, timers: &mut Timers) {
+        self.is_saving = false;
+        if core::mem::take(&mut self.is_dirty) {
+            timers.set_earlier(Timer::AddressCache, now.mono.after(config.cache_delay));
+        }
     }
 
     /// Takes the address cache of an earlier life.

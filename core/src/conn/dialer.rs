@@ -253,11 +253,6 @@ impl Dialer {
         self.unschedule(&key);
     }
 
-    /// Dials of `peer` running.
-    pub fn is_dialing(&self, peer: &PeerId) -> bool {
-        self.targets.get(&DialTarget::Peer(*peer)).is_some_and(|target| target.op.is_some())
-    }
-
     /// Dials running.
     pub fn inflight(&self) -> u32 {
         self.inflight

@@ -120,7 +120,7 @@ impl Discovery {
                 neighbours.iter().find(|peer| **peer != author && last.is_none_or(|last| **peer > last));
             let Some(via) = next.copied() else { continue };
             if last.is_none() && self.asked.len() >= ASKED_MAX {
-                return;
+                continue;
             }
             let Some(op) = cx.begin(Purpose::Ask(author)) else { return };
             self.asked.insert(author, via);

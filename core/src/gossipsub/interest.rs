@@ -24,12 +24,12 @@ state! {
 }
 
 impl Interests {
-    /// A neighbour subscribed. Topics beyond `topics_max` are not remembered.
-    pub fn subscribe(&mut self, peer: PeerId, topic: Topic, topics_max: u32) {
+    /// A neighbour subscribed to a topic of ours. Topics beyond `topics_max` are not remembered. `true` if it is its
+    /// first.
+    pub fn subscribe(&mut self, peer: PeerId, topic: Topic, topics_max: u32) -> bool {
         let interest = self.peers.entry(peer).or_default();
-        if interest.topics.len() < topics_max as usize {
-            interest.topics.insert(topic);
-        }
+        let is_first = interest.topics.is_empty();
+        interest.topics.len() < topics_max as usize && interest.topics.insert(topic) && is_first
     }
 
     /// A neighbour unsubscribed.

@@ -7,9 +7,9 @@
 //! - *choked*: many bytes came from it, none of them a message, and then hardly any more. A healthy peer that is merely
 //!   slower than others goes on sending its copies.
 //! - *mute*: nothing was heard of it for far longer than the interval at which every node tells its status. A healthy
-//!   peer can be mute when it has nothing to say; hence the patience with it doubles each time it was in vain.
+//!   peer can be mute when it has nothing to say.
 //!
-//! Such a peer is closed and dialled again, one at a time.
+//! Such a peer is closed and dialled again, one at a time; each time it was in vain doubles the patience with it.
 
 use alloc::collections::BTreeMap;
 use core::time::Duration;
@@ -26,12 +26,14 @@ const CHOKED_BYTES_MIN: u64 = 64 << 10;
 /// How long hardly anything must have come after them.
 const CHOKED_AFTER: Duration = Duration::from_secs(3);
 /// Silence that is borne at first.
-const PATIENCE_FIRST: Duration = Duration::from_secs(60);
-/// Silence that is borne at most.
-const PATIENCE_MAX: Duration = Duration::from_secs(4 * 3600);
+const MUTE_AFTER: Duration = Duration::from_secs(60);
+/// Patience doubles so often at most.
+const DOUBLINGS_MAX: u32 = 8;
+/// How long it is remembered that a peer was closed in vain.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(4 * 3600);
 /// Messages of others within the silence.
 const DELIVERED_BY_OTHERS_MIN: u64 = 8;
-/// Peers whose patience is remembered beyond their connection.
+/// Peers that are remembered so beyond their connection.
 const REMEMBERED_MAX: usize = 1024;
 
 state! {
@@ -52,8 +54,8 @@ state! {
     #[derive(Clone, Debug, Default)]
     pub struct Watchdog {
         members: BTreeMap<PeerId, Listener>,
-        /// Longer than the first patience only, and when it was lengthened; gone when the peer is heard.
-        patience: BTreeMap<PeerId, (Duration, Instant)>,
+        /// How often a peer was closed in vain, and when last; gone when the peer is heard. Each time doubles our patience.
+        in_vain: BTreeMap<PeerId, (u32, Instant)>,
         delivered: u64,
     }
 }
@@ -86,7 +88,7 @@ impl Watchdog {
         let heard = self.listener(now);
         if let Some(listener) = self.members.get_mut(peer) {
             *listener = heard;
-            self.patience.remove(peer);
+            self.in_vain.remove(peer);
         }
     }
 
@@ -103,42 +105,38 @@ impl Watchdog {
     /// The peer to close and dial again, if any: the one silent for longest of those that show a sign.
     #[must_use]
     pub fn bark(&mut self, now: Now) -> Option<PeerId> {
-        let suspects = self
-            .members
-            .iter()
-            .filter(|(peer, member)| self.is_choked(now, member) || self.is_mute(now, peer, member));
+        let is_suspect = |(peer, member): &(&PeerId, &Listener)| {
+            let factor = 1u32 << self.in_vain.get(peer).map_or(0, |(count, _)| (*count).min(DOUBLINGS_MAX));
+            self.is_choked(now, factor, member) || self.is_mute(now, factor, member)
+        };
+        let suspects = self.members.iter().filter(is_suspect);
         let peer = *suspects.min_by_key(|(peer, member)| (member.heard, **peer))?.0;
-        let member = self.members.remove(&peer)?;
-        let next = self.patience_with(&peer).saturating_mul(2).min(PATIENCE_MAX);
-        let has_room = self.patience.len() < REMEMBERED_MAX || self.patience.contains_key(&peer);
-        if has_room && !self.is_choked(now, &member) {
-            self.patience.insert(peer, (next, now.mono));
+        self.members.remove(&peer);
+        if self.in_vain.len() < REMEMBERED_MAX || self.in_vain.contains_key(&peer) {
+            let (count, _) = self.in_vain.get(&peer).copied().unwrap_or((0, now.mono));
+            self.in_vain.insert(peer, (count.saturating_add(1), now.mono));
         }
         Some(peer)
     }
 
-    fn is_choked(&self, now: Now, member: &Listener) -> bool {
+    fn is_choked(&self, now: Now, factor: u32, member: &Listener) -> bool {
         let others = self.delivered.saturating_sub(member.delivered_before_quiet);
         member.bytes >= CHOKED_BYTES_MIN
-            && now.mono.saturating_since(member.bytes_at) >= CHOKED_AFTER
+            && now.mono.saturating_since(member.bytes_at) >= CHOKED_AFTER.saturating_mul(factor)
             && others >= DELIVERED_BY_OTHERS_MIN
     }
 
-    fn is_mute(&self, now: Now, peer: &PeerId, member: &Listener) -> bool {
+    fn is_mute(&self, now: Now, factor: u32, member: &Listener) -> bool {
         let others = self.delivered.saturating_sub(member.delivered_before);
-        now.mono.saturating_since(member.heard) >= self.patience_with(peer)
+        now.mono.saturating_since(member.heard) >= MUTE_AFTER.saturating_mul(factor)
             && others >= DELIVERED_BY_OTHERS_MIN
-    }
-
-    fn patience_with(&self, peer: &PeerId) -> Duration {
-        self.patience.get(peer).map_or(PATIENCE_FIRST, |(patience, _)| *patience)
     }
 
     /// Forgets long patience with peers that are not watched any more.
     pub fn sweep(&mut self, now: Now) {
         let members = &self.members;
-        self.patience.retain(|peer, (_, since)| {
-            members.contains_key(peer) || now.mono.saturating_since(*since) < PATIENCE_MAX
+        self.in_vain.retain(|peer, (_, since)| {
+            members.contains_key(peer) || now.mono.saturating_since(*since) < FORGOTTEN_AFTER
         });
     }
 
@@ -240,8 +238,8 @@ mod tests {
         deliver(&mut watchdog, 2, 30, 59);
         assert_eq!(watchdog.bark(Now::at_secs(60)), Some(peer(1)));
         watchdog.sweep(Now::at_secs(61));
-        assert_eq!(watchdog.patience.len(), 1);
-        watchdog.sweep(Now::at_secs(60 + PATIENCE_MAX.as_secs()));
-        assert!(watchdog.patience.is_empty());
+        assert_eq!(watchdog.in_vain.len(), 1);
+        watchdog.sweep(Now::at_secs(60 + FORGOTTEN_AFTER.as_secs()));
+        assert!(watchdog.in_vain.is_empty());
     }
 }

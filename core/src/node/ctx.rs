@@ -51,6 +51,8 @@ pub enum Purpose {
     Search,
     /// A document for this peer on a direct stream.
     SendDirect(PeerId),
+    /// A greeting of this peer on a direct stream; if it fails, it goes to the topic.
+    Greet(PeerId),
 }
 
 /// Whom a dial is for.
@@ -76,6 +78,7 @@ codec_enum!(Purpose {
     9 => Provide,
     10 => Search,
     11 => SendDirect(peer),
+    12 => Greet(peer),
 });
 alter_leaf!(Purpose => |purpose| *purpose = if *purpose == Purpose::Provide { Purpose::Search } else { Purpose::Provide });
 

@@ -58,9 +58,9 @@ impl Node {
     }
 
     fn on_stop(&mut self, now: Now, out: &mut impl Sink<Action>) {
-        let (mut cx, parts) = self.split(now, out);
+        let (mut cx, mut parts) = self.split(now, out);
         parts.teranode.stop(&mut cx);
-        save_addresses(&mut cx, &parts);
+        save_addresses(&mut cx, &mut parts);
         self.state.is_stopped = true;
     }
 
@@ -108,8 +108,10 @@ impl Node {
         match change {
             Change::None => {}
             Change::Received(peer, bytes) => parts.watchdog.on_bytes(now, &peer, bytes),
-            Change::Connected(peer) => {
-                parts.teranode.on_connected(&mut cx, &parts.env, peer);
+            Change::Connected(peer) | Change::Another(peer) => {
+                if change == Change::Connected(peer) {
+                    parts.teranode.on_connected(&mut cx, &parts.env, peer);
+                }
                 if parts.teranode.bans().is_banned(now, &peer) {
                     parts.conns.disconnect(&mut cx, &peer, DisconnectReason::Banned);
                 }
@@ -135,8 +137,12 @@ impl Node {
                 }
             }
             gossipsub::Event::Subscribed { peer, topic } => {
-                if is_connected(&peer) {
-                    parts.interests.subscribe(peer, topic, cx.limits.topics_per_peer_max);
+                // Other topics are worth nothing to us, and anybody can invent them.
+                let is_ours = parts.env.topics.all().any(|ours| *ours == topic);
+                if is_ours
+                    && is_connected(&peer)
+                    && parts.interests.subscribe(peer, topic, cx.limits.topics_per_peer_max)
+                {
                     parts
                         .timers
                         .set_earlier(Timer::AddressCache, now.mono.after(parts.conn_config.cache_delay));
@@ -206,7 +212,7 @@ fn topic_peers(parts: &Parts<'_>) -> Vec<(PeerId, String)> {
 }
 
 /// Writes the address cache, unless that would only forget those of an earlier time.
-pub(super) fn save_addresses<S: Sink<Action>>(cx: &mut Ctx<'_, S>, parts: &Parts<'_>) {
+pub(super) fn save_addresses<S: Sink<Action>>(cx: &mut Ctx<'_, S>, parts: &mut Parts<'_>) {
     let topic_peers = topic_peers(parts);
     if !topic_peers.is_empty() {
         parts.conns.save_cache(cx, topic_peers.into_iter());
@@ -255,6 +261,7 @@ fn complete<S: Sink<Action>>(cx: &mut Ctx<'_, S>, parts: Parts<'_>, purpose: Pur
             if !matches!(result, OpResult::Stored(Ok(()))) {
                 cx.counters.store_failed = cx.counters.store_failed.saturating_add(1);
             }
+            conns.on_saved(cx.now, conn_config, timers);
         }
         (Purpose::Ask(author), result) => {
             if let OpResult::Addresses(Ok(addrs)) = result {
@@ -266,9 +273,10 @@ fn complete<S: Sink<Action>>(cx: &mut Ctx<'_, S>, parts: Parts<'_>, purpose: Pur
             conns.on_provided(cx.now, conn_config, timers, ok);
         }
         (Purpose::Search, _) => {}
-        (Purpose::SendDirect(_), result) => {
+        (Purpose::Greet(_), result) => {
             let ok = matches!(result, OpResult::SentDirect(Ok(())));
-            teranode.on_sent_direct(cx, &env, ok);
+            teranode.on_greeted(cx, &env, ok);
         }
+        (Purpose::SendDirect(_), _) => {}
     }
 }

@@ -241,10 +241,10 @@ impl Core for Node {
     fn demand(&self) -> Demand {
         let state = &self.state;
         let limits = &self.config.limits;
-        let (produce, publish) = state.teranode.inflight();
+        let (_, publish) = state.teranode.inflight();
         let room = state.ops.len() + 16 < limits.ops_inflight_max as usize;
         Demand {
-            gossip: room && produce < limits.produce_inflight_max,
+            gossip: room,
             accept: room,
             chain: room && publish < limits.publish_inflight_max,
             feed: state.teranode.subscribers().len() < limits.subscribers_max as usize,

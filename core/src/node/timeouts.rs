@@ -19,7 +19,7 @@ impl Node {
     }
 
     fn on_timer(&mut self, now: Now, timer: Timer, out: &mut impl Sink<Action>) {
-        let (mut cx, parts) = self.split(now, out);
+        let (mut cx, mut parts) = self.split(now, out);
         let config = parts.conn_config;
         match timer {
             Timer::Dial => parts.conns.dial_due(&mut cx, config, parts.timers),
@@ -33,7 +33,7 @@ impl Node {
                     }
                 });
             }
-            Timer::AddressCache => save_addresses(&mut cx, &parts),
+            Timer::AddressCache => save_addresses(&mut cx, &mut parts),
             Timer::Discovery => {
                 let strangers = parts.teranode.registry().strangers();
                 parts.conns.discover(&mut cx, config, parts.timers, strangers);
@@ -62,7 +62,6 @@ impl Node {
                 let registry = parts.teranode.registry();
                 parts.conns.forget_asked(|author| registry.get(author).is_some());
             }
-            Timer::Leftover => {}
         }
     }
 }

@@ -120,7 +120,8 @@ impl BanManager {
                 banned_until: None,
                 reasons: Ring::new(self.reasons_max),
             };
-            match self.scores.insert(now.mono, peer, owner, score) {
+            let banned = |_: &PeerId, score: &Score| score.banned_until.is_some();
+            match self.scores.insert_keeping(now.mono, peer, owner, score, banned) {
                 Inserted::Evicted(victim, score) => {
                     if let Some((until, _)) = score.banned_until {
                         self.expiry.remove(&(until, victim));

@@ -89,14 +89,19 @@ impl Service {
 
     /// A new connection is greeted on a direct stream; if that fails, on the topic.
     pub(super) fn greet<S: Sink<input::Action>>(&self, cx: &mut Ctx<'_, S>, env: &Env<'_>, peer: PeerId) {
-        if env.topics.handshake.is_some() {
-            let document = self.handshake(env, "version");
-            send_direct(cx, peer, document);
+        if env.topics.handshake.is_some() && !self.bans.is_banned(cx.now, &peer) {
+            let data = self.handshake(env, "version").into();
+            if let Some(op) = cx.begin(Purpose::Greet(peer)) {
+                cx.push(Action::SendDirect { op, to: peer, data });
+            }
         }
     }
 
     /// A direct stream could not be opened: the greeting goes to the topic.
-    pub fn on_sent_direct<S: Sink<input::Action>>(&mut self, cx: &mut Ctx<'_, S>, env: &Env<'_>, ok: bool) {
+    pub fn on_greeted<S: Sink<input::Action>>(&mut self, cx: &mut Ctx<'_, S>, env: &Env<'_>, ok: bool) {
+        if env.config.listen_mode == ListenMode::Silent {
+            return;
+        }
         if let (false, Some(topic)) = (ok, env.topics.handshake.clone()) {
             let document = self.handshake(env, "version");
             self.publish_on(cx, env, topic, Purpose::PublishLegacy, &document);

@@ -22,10 +22,9 @@ pub mod verdict;
 use alloc::string::String;
 
 use bytes::Bytes;
-use peerage_proto::hash::Hash256;
 use peerage_proto::peer_id::PeerId;
 
-use crate::codec::{codec_enum, codec_struct};
+use crate::codec::codec_enum;
 use crate::op::OpId;
 use crate::state::alter_leaf;
 
@@ -156,15 +155,6 @@ pub enum Action {
     },
 }
 
-/// What was announced by us.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Announced {
-    /// Block or subtree.
-    pub kind: TopicKind,
-    /// Its hash.
-    pub hash: Hash256,
-}
-
 codec_enum!(TopicKind { 0 => Block, 1 => Subtree, 2 => RejectedTx, 3 => NodeStatus });
 codec_enum!(ProduceTopic { 0 => Blocks, 1 => Subtrees });
 codec_enum!(ProduceError { 0 => Unavailable(cause), 1 => QueueFull });
@@ -176,5 +166,4 @@ codec_enum!(Action {
     2 => Feed(action),
     3 => SendDirect { op, to, data },
 });
-codec_struct!(Announced { kind, hash });
 alter_leaf!(TopicKind => |kind| *kind = if *kind == TopicKind::Block { TopicKind::Subtree } else { TopicKind::Block });

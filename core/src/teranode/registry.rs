@@ -151,24 +151,11 @@ impl Registry {
         if !is_entered && self.peers.get(&peer).is_none() {
             return;
         }
-        if self.entry(now, peer, peer).is_none() {
-            self.forget_a_stranger();
-        }
         if let Some(info) = self.entry(now, peer, peer) {
             info.is_connected = true;
             info.connected_at = Some(now.wall);
         }
         self.peers.reassign(&peer, peer);
-    }
-
-    /// Makes room for a connection: of those without one, whoever was heard longest ago goes. Whoever told of it, if
-    /// connected, holds at least the entry of its own.
-    fn forget_a_stranger(&mut self) {
-        let strangers = self.peers.iter().filter(|(_, info)| !info.is_connected);
-        let oldest = strangers.min_by_key(|(peer, info)| (info.last_heard, **peer)).map(|(peer, _)| *peer);
-        if let Some(peer) = oldest {
-            self.peers.remove(&peer);
-        }
     }
 
     /// The last connection of `peer` ended.

@@ -78,9 +78,7 @@ impl OwnStatus {
         self.asked = false;
         self.is_known = true;
         self.chain = answer.unwrap_or_default();
-        if self.chain.fsm.is_some() {
-            self.fsm = self.chain.fsm;
-        }
+        self.fsm = self.chain.fsm;
     }
 
     /// The machine's state changed; an unknown name counts as `IDLE` (spec 5.2).

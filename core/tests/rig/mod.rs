@@ -48,7 +48,9 @@ pub struct Done(pub Vec<Action>);
 
 impl Rig {
     pub fn new(teranode: teranode::Config) -> Self {
-        Self::with(Config::new(us(), teranode))
+        let mut config = Config::new(us(), teranode);
+        config.conn.allow_private = true;
+        Self::with(config)
     }
 
     /// A node that has not started.

@@ -76,7 +76,12 @@ async fn talk(ws: &mut WebSocketStream<impl Duplex>, member: &Membership) -> Opt
         match event {
             Event::Queue(Next::Close(code)) => return Some(code),
             Event::Queue(Next::Frame(frame)) => send(ws, member, Message::Text(frame)).await?,
-            Event::Heard(None | Some(Ok(Message::Close(_)))) => return None,
+            Event::Heard(Some(Ok(Message::Close(_)))) => {
+                // The answer to a goodbye is a goodbye; whether it arrives is the client's affair.
+                let _ = within(CLOSE_TIMEOUT, ws.close(None)).await;
+                return None;
+            }
+            Event::Heard(None) => return None,
             Event::Heard(Some(Err(Error::Capacity(_)))) => return Some(1009),
             Event::Heard(Some(Err(_))) => return None,
             Event::Heard(Some(Ok(
@@ -136,6 +141,10 @@ impl Heard {
 /// The result of `work`, if it comes in time.
 pub(super) async fn within<T>(time: Duration, work: impl Future<Output = T>) -> Option<T> {
     pin_mut!(work);
+    // Nearly all work is done at once; a timer costs more than the work.
+    if let Poll::Ready(done) = poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await {
+        return Some(done);
+    }
     match select(work, Delay::new(time)).await {
         Either::Left((done, _)) => Some(done),
         Either::Right(_) => None,

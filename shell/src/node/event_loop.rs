@@ -121,8 +121,8 @@ impl EventLoop {
                 Happening::Signal => self.stop("signal"),
                 Happening::Drained => return Ok(()),
             }
-            inputs += 1;
-            if inputs % INPUTS_MAX == 0 {
+            inputs = (inputs + 1) % INPUTS_MAX;
+            if inputs == 0 {
                 yield_now().await;
             }
         }

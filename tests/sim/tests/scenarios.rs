@@ -129,7 +129,7 @@ const OF_PEERS: &[&str] = &[
     "conns.since",
     "interests.peers",
     "watchdog.members",
-    "watchdog.patience",
+    "watchdog.in_vain",
     "teranode.bans.scores.entries",
     "teranode.bans.expiry",
     "teranode.registry.peers.entries",

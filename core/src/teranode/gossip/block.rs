@@ -43,7 +43,7 @@ impl Service {
             return Cause::BlacklistedUrl;
         }
         self.touch(cx, env, from, &message.peer_id);
-        if self.is_beyond_horizon(env, message.height) {
+        if self.within_horizon(env, message.height) < message.height {
             return Cause::BeyondHorizon;
         }
         self.registry.block_announced(cx.now, &from.source);
@@ -133,9 +133,10 @@ impl Service {
         (!proven).then_some(Cause::BadHeader)
     }
 
-    pub(super) fn is_beyond_horizon(&self, env: &Env<'_>, height: u32) -> bool {
+    /// `height`, or as much of it as is believed (spec 14.1).
+    pub(super) fn within_horizon(&self, env: &Env<'_>, height: u32) -> u32 {
         let horizon = self.own.tip().map(|tip| tip.height.saturating_add(env.config.height_horizon));
-        horizon.is_some_and(|horizon| height > horizon)
+        horizon.map_or(height, |horizon| height.min(horizon))
     }
 }
 

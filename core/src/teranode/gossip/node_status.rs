@@ -33,6 +33,13 @@ impl Service {
             if message.base_url.len() > URL_BYTES_MAX {
                 return Cause::BadField;
             }
+            let hash = &message.best_block_hash;
+            if !hash.is_empty() && parse_hash(env, hash).is_none() {
+                return Cause::BadField;
+            }
+            if message.propagation_url.len() > URL_BYTES_MAX {
+                return Cause::BadField;
+            }
             sanitise(env, &mut message);
         }
         self.touch(cx, env, from, &message.peer_id);
@@ -59,23 +66,21 @@ impl Service {
             // An author that claims to be us must not put us into our own registry.
             return Cause::Own;
         }
-        if self.is_beyond_horizon(env, message.best_height) {
-            return Cause::BeyondHorizon;
-        }
         let block_hash = match parse_hash(env, &message.best_block_hash) {
             Some(hash) if !message.best_block_hash.is_empty() => Some(hash),
             _ if message.best_block_hash.is_empty() => None,
             _ => return Cause::BadField,
         };
+        let height = self.within_horizon(env, message.best_height);
         let told = Told {
             client_name: &message.client_name,
-            height: message.best_height,
-            block_hash,
+            height,
+            block_hash: block_hash.filter(|_| height == message.best_height),
             data_hub_url: &message.base_url,
             storage: &message.storage,
         };
         self.registry.put(&subject, &told);
-        Cause::Handled
+        if height < message.best_height { Cause::BeyondHorizon } else { Cause::Handled }
     }
 }
 
@@ -102,10 +107,11 @@ fn sanitise(env: &Env<'_>, message: &mut NodeStatusMessage<'_>) {
     if !matches!(&*message.storage, "full" | "pruned") {
         message.storage = Cow::Borrowed("");
     }
-    let guarded = !env.config.allow_private_urls && !message.base_url.is_empty();
-    if (guarded && !url::is_public(&message.base_url))
-        || url::is_blacklisted(&env.config.blacklisted_base_urls, &message.base_url)
-    {
-        message.base_url = Cow::Borrowed("");
+    for url in [&mut message.base_url, &mut message.propagation_url] {
+        let allowed = env.config.allow_private_urls;
+        let usable = if allowed { url::http_host(url).is_some() } else { url::is_public(url) };
+        if !usable || url::is_blacklisted(&env.config.blacklisted_base_urls, url) {
+            *url = Cow::Borrowed("");
+        }
     }
 }

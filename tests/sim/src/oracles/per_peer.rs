@@ -63,6 +63,9 @@ mod tests {
         };
         assert_eq!(check(""), Ok(()));
         assert!(check(".conns.table.peers").is_err_and(|error| error.contains("subscriptions of")));
-        assert!(check(".value.is_connected").is_err_and(|error| error.contains("in the registry")));
+        assert!(
+            check("registry.peers.entries[first].value.is_connected")
+                .is_err_and(|error| error.contains("in the registry"))
+        );
     }
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use peerage_core::codec;
 use peerage_core::conn::{self, ConnectionId, Direction};
-use peerage_core::gossipsub::{self, MessageId, Topic};
+use peerage_core::gossipsub::{self, MessageId};
 use peerage_core::op::OpId;
 use peerage_core::state::Alter as _;
 use peerage_core::teranode::TopicKind;
@@ -39,12 +39,13 @@ pub(super) fn node_of(config: Config) -> Node {
 
 /// A node with one connected peer that subscribed to a topic and is in the mesh.
 pub(super) fn connected(config: Config) -> Node {
+    let topic = config.teranode.topic(TopicKind::Block);
     let mut node = node_of(config);
     let (peer, addr) = (peer(9), "/ip4/20.9.9.9/tcp/1".parse().unwrap());
     let direction = Direction::Outbound(None);
     let events = [
         Input::Conn(conn::Event::Established { id: ConnectionId(1), peer, addr, direction }),
-        Input::Gossipsub(gossipsub::Event::Subscribed { peer, topic: Topic::from("t") }),
+        Input::Gossipsub(gossipsub::Event::Subscribed { peer, topic }),
         Input::Gossipsub(gossipsub::Event::Mesh { peer, member: true }),
     ];
     for event in events {

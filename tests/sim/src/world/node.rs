@@ -225,7 +225,6 @@ fn tight() -> Limits {
         subscribers_max: 2,
         subscriber_frames_max: 4,
         topics_per_peer_max: 2,
-        explanations_max: 4,
         work_per_input_max: 2,
     }
 }
