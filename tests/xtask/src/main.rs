@@ -14,8 +14,8 @@ mod workspace;
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: cargo xtask test [--list | --stage NAME]
-       cargo xtask measure gossip [--runs N] [--quick]   CPU a message, loss and memory beside the Go message bus
-       cargo xtask measure start [--runs N] [--quick]    start to listening, idle memory and CPU, beside the same
+       cargo xtask measure gossip [--runs N] [--quick] [--profile dist]   CPU a message, loss and memory beside the Go message bus
+       cargo xtask measure start [--runs N] [--quick] [--profile dist]    start to listening, idle memory and CPU, beside the same
        cargo xtask checklist";
 
 fn main() -> ExitCode {

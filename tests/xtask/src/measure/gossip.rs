@@ -65,7 +65,7 @@ pub(super) struct Outcome {
 ///
 /// # Errors
 /// Never so far: a run that fails is a void run.
-pub(super) fn measure(kinds: &Kinds, options: Options) -> Result<(), String> {
+pub(super) fn measure(kinds: &Kinds, options: &Options) -> Result<(), String> {
     println!(
         "pairs on loopback, fresh processes each run, alternating; publisher {GO}; CPU from per-thread run time.\n\
          ours: default text output into nothing, one WebSocket client reads the feed (its frames cost us, not the bus).\n\
@@ -84,7 +84,7 @@ pub(super) fn measure(kinds: &Kinds, options: Options) -> Result<(), String> {
 /// Alternates until each kind has as many runs that count as were asked for, or twice as many have been tried.
 pub(super) fn rounds(
     row: Row,
-    options: Options,
+    options: &Options,
     names: &[&'static str],
     run: &mut dyn FnMut(&str, u32) -> Result<Outcome, String>,
 ) {
@@ -122,7 +122,7 @@ fn note(series: &mut Series, outcome: Outcome) {
     }
 }
 
-fn print(row: Row, options: Options, all: &[(&str, Series)], securities: &[String]) {
+fn print(row: Row, options: &Options, all: &[(&str, Series)], securities: &[String]) {
     println!("\n{} (security: {})", row.name, securities.join(" and "));
     println!(
         "  {:<14} {:>8} {:>8} {:>8} {:>9} {:>6} {:>9} {:>7} {:>8}  outcome",

@@ -21,6 +21,7 @@ const LOOK_EVERY: Duration = Duration::from_micros(500);
 #[derive(Debug)]
 pub(crate) struct Ours {
     child: Child,
+    guard: Option<Child>,
     binary: PathBuf,
     data_dir: Scratch,
     port: u16,
@@ -49,8 +50,10 @@ impl Ours {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::inherit());
         let begin = Instant::now();
         let child = command.spawn().map_err(|e| format!("cannot start {}: {e}", binary.display()))?;
-        let mut ours = Self { child, binary: binary.to_owned(), data_dir, port, start: Duration::ZERO };
+        let binary = binary.to_owned();
+        let mut ours = Self { child, guard: None, binary, data_dir, port, start: Duration::ZERO };
         ours.start = await_port(port, begin)?;
+        ours.guard = guard(ours.pid());
         Ok(ours)
     }
 
@@ -123,10 +126,19 @@ impl Ours {
 
 impl Drop for Ours {
     fn drop(&mut self) {
-        // Nothing to be done about an error: it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        // Nothing to be done about errors: they have ended already.
+        for process in self.guard.iter_mut().chain([&mut self.child]) {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
     }
+}
+
+/// A shell that kills the node when we are gone without having dropped it: it reads until our end of its pipe closes.
+fn guard(pid: u32) -> Option<Child> {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "cat >/dev/null; kill -9 \"$0\"", &pid.to_string()]);
+    shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()
 }
 
 /// A port that was free a moment ago.

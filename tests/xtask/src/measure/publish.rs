@@ -25,7 +25,7 @@ const ROW: Row = Row {
 };
 
 /// Prints the row.
-pub(super) fn measure(kinds: &Kinds, options: Options, seconds: u32) {
+pub(super) fn measure(kinds: &Kinds, options: &Options, seconds: u32) {
     println!(
         "\npublishing from ours: no load generator is in the product. Its nearest way is `announce subtree --count {BURST}`\n\
          50 times a second on the embedded chain: bursts, each with a new connection and a call of the control service,\n\

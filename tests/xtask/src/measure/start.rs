@@ -36,7 +36,7 @@ impl Alive {
 ///
 /// # Errors
 /// If a node does not start.
-pub(super) fn measure(kinds: &Kinds, options: Options) -> Result<(), String> {
+pub(super) fn measure(kinds: &Kinds, options: &Options) -> Result<(), String> {
     let idle = Duration::from_secs(if options.quick { 20 } else { 60 });
     println!(
         "start: from spawning the process to its peer-to-peer port answering, fresh data directory and key, alternating;\n\
