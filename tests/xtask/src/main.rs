@@ -1,9 +1,10 @@
-//! `cargo xtask test | checklist`: every check of the repository, with what each needs on a fresh machine.
+//! `cargo xtask test | measure | checklist`: every check of the repository, with what each needs on a fresh machine.
 #![forbid(unsafe_code)]
 
 mod checklist;
 mod deny;
 mod laws;
+mod measure;
 mod nostd;
 mod run;
 mod stages;
@@ -13,6 +14,8 @@ mod workspace;
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: cargo xtask test [--list | --stage NAME]
+       cargo xtask measure gossip [--runs N] [--quick] [--profile dist]   CPU a message, loss and memory beside the Go message bus
+       cargo xtask measure start [--runs N] [--quick] [--profile dist]    start to listening, idle memory and CPU, beside the same
        cargo xtask checklist";
 
 fn main() -> ExitCode {
@@ -25,6 +28,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         ["test", "--stage", name] => stages::run_one(name),
+        ["measure", what, options @ ..] => measure::measure(what, options),
         ["checklist"] => workspace::Workspace::load().and_then(|w| checklist::print_and_judge(&w, true)),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");

@@ -74,14 +74,21 @@ where
     command
 }
 
-/// `cargo` with these arguments: the one that runs us, if any.
+/// `cargo` with these arguments: the one that runs us, if any. What it told us about our own package is taken back:
+/// build scripts that look at it would run again, and ever again when called from elsewhere.
 pub(crate) fn cargo<I, S>(args: I) -> Command
 where
     I: IntoIterator<Item = S>,
     S: AsRef<OsStr>,
 {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    command(&cargo, args)
+    let mut command = command(&cargo, args);
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|n| n.starts_with("CARGO_PKG_") || n.starts_with("CARGO_MANIFEST_")) {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 /// Makes sure that a program is there: from Debian's package where we may install it.

@@ -1,0 +1,120 @@
+//! Publishing to the Go message bus. The bus paces each message; our product has no such load generator, so that its
+//! line is stated and not judged.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::cpu::Cpu;
+use super::figures::Counts;
+use super::gossip::{DRAIN, GO, Outcome, Row, SETTLE, ask, cost, flood, go_peer, rounds, security, topic};
+use super::ours::{Ours, sample};
+use super::{Kinds, Options};
+use peerage_conformance::SOON;
+
+/// Subtrees that one call announces.
+const BURST: u32 = 20;
+
+const ROW: Row = Row {
+    name: "publish 300 B, 1,000/s",
+    kind: "subtree",
+    size_bytes: 300,
+    rate_per_s: 1_000,
+    ratio_max: None,
+};
+
+/// Prints the row.
+pub(super) fn measure(kinds: &Kinds, options: &Options, seconds: u32) {
+    println!(
+        "\npublishing from ours: no load generator is in the product. Its nearest way is `announce subtree --count {BURST}`\n\
+         50 times a second on the embedded chain: bursts, each with a new connection and a call of the control service,\n\
+         both paid by our process. That is not the load of the bus, hence not judged (target of the design: <= 0.4)."
+    );
+    let mut run = |name: &str, number| match kinds.ours().iter().find(|(ours, _)| *ours == name) {
+        Some((_, binary)) => {
+            // With this URL the inner JSON has 300 bytes.
+            let url = "http://127.0.0.1:8090/api/v1?".to_owned();
+            let setting = format!("asset_httpPublicAddress={url}{}", "u".repeat(122 - url.len()));
+            publish_ours(&Ours::start(binary, &[setting])?, seconds)
+        }
+        None => publish_go(number, seconds),
+    };
+    rounds(ROW, options, &[GO, "peerage", "peerage-smol"], &mut run);
+}
+
+fn publish_go(run: u32, seconds: u32) -> Result<Outcome, String> {
+    let (mut publisher, mut receiver) = (go_peer("publisher")?, go_peer("receiver")?);
+    let pid = publisher.process().pid();
+    let (addr, id) = (receiver.addr().to_owned(), receiver.id().to_owned());
+    publisher.connect(&addr).map_err(|e| e.to_string())?;
+    publisher.expect_subscribed(&id, &topic(ROW.kind), SOON).map_err(|e| e.to_string())?;
+    let security = security(&mut publisher, &id)?;
+    ask(&mut receiver, json!({"cmd": "count", "on": true}))?;
+    std::thread::sleep(SETTLE);
+    flood(&mut publisher, ROW, run, ROW.rate_per_s / 4)?;
+    std::thread::sleep(DRAIN);
+    ask(&mut receiver, json!({"cmd": "count", "on": true}))?;
+    let before = Cpu::of(pid)?;
+    let sent = flood(&mut publisher, ROW, run + 1, ROW.rate_per_s * seconds)?;
+    std::thread::sleep(DRAIN);
+    let (cpu_us, rss_mib) = cost(pid, &before, sent)?;
+    let stats = ask(&mut receiver, json!({"cmd": "stats"}))?;
+    let seen = vec![("received", stats["received"].as_u64().unwrap_or(0))];
+    Ok(Outcome { counts: Counts { sent, seen }, cpu_us, rss_mib, security })
+}
+
+fn publish_ours(publisher: &Ours, seconds: u32) -> Result<Outcome, String> {
+    let mut receiver = go_peer("receiver")?;
+    let (addr, id) = publisher.addr()?;
+    receiver.connect(&addr).map_err(|e| e.to_string())?;
+    receiver.expect_subscribed(&id, &topic(ROW.kind), SOON).map_err(|e| e.to_string())?;
+    let security = security(&mut receiver, &id)?;
+    ask(&mut receiver, json!({"cmd": "count", "on": true}))?;
+    std::thread::sleep(SETTLE);
+    announce(publisher, 1)?;
+    std::thread::sleep(DRAIN);
+    ask(&mut receiver, json!({"cmd": "count", "on": true}))?;
+    let page = publisher.metrics()?;
+    let before = Cpu::of(publisher.pid())?;
+    let sent = announce(publisher, seconds * ROW.rate_per_s / BURST)?;
+    std::thread::sleep(DRAIN);
+    let (cpu_us, rss_mib) = cost(publisher.pid(), &before, sent)?;
+    let page_after = publisher.metrics()?;
+    let stats = ask(&mut receiver, json!({"cmd": "stats"}))?;
+    let count = |name: &str| stats[name].as_u64().unwrap_or(0);
+    // Our node status, every 10 s, is among what is published and received.
+    let name = "peerage_publications_sent_total";
+    let published = sample(&page_after, name).saturating_sub(sample(&page, name));
+    let others = published.saturating_sub(sent);
+    if others > u64::from(seconds) / 10 + 1 {
+        return Err(format!("{published} publications for {sent} announcements"));
+    }
+    let received = count("received").saturating_sub(others);
+    let mean = count("bytes") / count("received").max(1);
+    if mean.abs_diff(u64::from(ROW.size_bytes)) > 5 {
+        return Err(format!("messages of {mean} bytes, not of {}", ROW.size_bytes));
+    }
+    let seen = vec![("published", published - others), ("received", received)];
+    Ok(Outcome { counts: Counts { sent, seen }, cpu_us, rss_mib, security })
+}
+
+/// Announces `calls` bursts at their due times; gives how many messages that should make.
+fn announce(publisher: &Ours, calls: u32) -> Result<u64, String> {
+    let every = Duration::from_secs(1) * BURST / ROW.rate_per_s;
+    let begin = Instant::now();
+    let mut clients = Vec::new();
+    for call in 0..calls {
+        std::thread::sleep((begin + every * call).saturating_duration_since(Instant::now()));
+        let mut client = publisher.command(&["announce", "subtree", "--count", &BURST.to_string()]);
+        client.stdin(Stdio::null()).stdout(Stdio::null());
+        clients.push(client.spawn().map_err(|e| format!("announce: {e}"))?);
+    }
+    for mut client in clients {
+        let status = client.wait().map_err(|e| format!("announce: {e}"))?;
+        if !status.success() {
+            return Err(format!("announce ended with {status}"));
+        }
+    }
+    Ok(u64::from(calls * BURST))
+}
