@@ -58,7 +58,7 @@ impl Layers {
         refuse_unknown(&values)?;
         let mut flags = BTreeMap::new();
         for (name, value) in &sources.flags {
-            let key = keys::find(name).ok_or_else(|| unknown(name, value, "--set"))?;
+            let key = keys::find(name).ok_or_else(|| unknown(name, "--set"))?;
             flags.insert(key.name, value.clone());
         }
         let mut layers = Self { values, environment, flags, suffixes, dev: false };
@@ -183,7 +183,8 @@ fn read_file(
     values: &mut BTreeMap<String, (String, String)>,
 ) -> Result<(), ConfigError> {
     let lines = file::parse(text).map_err(|(number, line)| ConfigError {
-        key: line,
+        // The rest of the line may be a secret.
+        key: line.split_whitespace().next().unwrap_or_default().to_owned(),
         value: String::new(),
         origin: format!("{}:{number}", path.display()),
         problem: "the line is not `key = value`".to_owned(),
@@ -200,19 +201,20 @@ fn refuse_unknown(values: &BTreeMap<String, (String, String)>) -> Result<(), Con
     let base = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
     let referred: Vec<String> =
         values.values().flat_map(|(value, _)| file::references(value)).map(base).collect();
-    for (name, (value, origin)) in values {
+    for (name, (_, origin)) in values {
         let base = base(name);
         if keys::find(&base).is_none() && !referred.contains(&base) {
-            return Err(unknown(&base, value, origin));
+            return Err(unknown(&base, origin));
         }
     }
     Ok(())
 }
 
-fn unknown(name: &str, value: &str, origin: &str) -> ConfigError {
+/// The value is not shown: a secret under a misspelt name is still one.
+fn unknown(name: &str, origin: &str) -> ConfigError {
     ConfigError {
         key: name.to_owned(),
-        value: value.to_owned(),
+        value: "(not shown)".to_owned(),
         origin: origin.to_owned(),
         problem: "no such setting".to_owned(),
         remedy: match keys::nearest(name) {
