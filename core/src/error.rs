@@ -1,33 +1,8 @@
-//! Errors by culprit. What follows from an error is decided by its type, never by its text.
+//! Errors by culprit. What follows from an error is decided by its type, never by its text. What peers do wrong stands in
+//! the table of `teranode/verdict.rs`.
 
 use alloc::string::String;
 use core::fmt;
-
-use crate::codec::codec_enum;
-
-/// The peer's fault: scored. Only what every honest node can prove wrong stands here.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Misbehaviour {
-    /// The gossip payload is not the JSON (or envelope) of its topic.
-    NotJson,
-    /// Longer than the topic's limit.
-    TooLarge,
-    /// The claimed peer id is not the signed author.
-    ForeignClaim,
-    /// A field breaks its length or form.
-    BadField,
-    /// The header does not hash to `Hash`, or misses its own or the chain's target.
-    BadHeader,
-}
-
-/// Nobody's fault: two honest programs that do not fit. Never scored.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Incompatible {
-    /// Bare JSON without the message bus's envelope: an older honest node.
-    NoEnvelope,
-    /// The peer speaks none of our pubsub protocols.
-    NoPubsub,
-}
 
 /// The caller's fault: returned to it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -90,5 +65,3 @@ impl fmt::Display for ApiMisuse {
 }
 
 impl core::error::Error for ApiMisuse {}
-
-codec_enum!(Misbehaviour { 0 => NotJson, 1 => TooLarge, 2 => ForeignClaim, 3 => BadField, 4 => BadHeader });
