@@ -198,8 +198,9 @@ fn conn_config(reader: &Reader<'_>, listen: Vec<Multiaddr>) -> Result<conn::Conf
         listen,
         bootstrap: reader.multiaddrs("p2p_bootstrap_peers")?,
         static_peers: reader.multiaddrs("p2p_static_peers")?,
-        // Any other text means server (spec 2.5).
+        // Any other text means server (spec 2.5). Who is silent is not found in the DHT either (spec 14.3).
         dht_mode: match reader.text("p2p_dht_mode").as_str() {
+            _ if reader.text("listen_mode") == "silent" => DhtMode::Off,
             "client" => DhtMode::Client,
             "off" => DhtMode::Off,
             _ => DhtMode::Server,
@@ -362,6 +363,12 @@ mod tests {
     fn t074_an_empty_feed_address_leaves_the_feed_out() {
         assert_eq!(load(&[("p2p_httpListenAddress", "")]).unwrap().feed, None);
         assert_eq!(load(&[("p2p_httpListenAddress", ":7")]).unwrap().feed, "0.0.0.0:7".parse().ok());
+    }
+
+    #[test]
+    fn a_silent_node_takes_no_part_in_the_dht() {
+        assert_eq!(load(&[("listen_mode", "silent")]).unwrap().conn.dht_mode, DhtMode::Off);
+        assert_eq!(load(&[("listen_mode", "listen_only")]).unwrap().conn.dht_mode, DhtMode::Server);
     }
 
     #[test]
