@@ -24,7 +24,7 @@ pub use config::{Config, DhtMode};
 pub use connections::Connections;
 
 /// Fewer bytes in a second are not worth an [`Event::Received`].
-pub const RECEIVED_BYTES_MIN: u64 = 4096;
+pub const RECEIVED_BYTES_MIN: u64 = 16 << 10;
 
 /// Names one established connection. Chosen by the shell, never reused by it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -155,8 +155,7 @@ pub enum Event {
         /// Who opened it. An inbound one ends its [`PendingId`].
         direction: Direction,
     },
-    /// Many bytes arrived on a connection since the last such event, or since it stands. Told about once a second and
-    /// only when it is at least [`RECEIVED_BYTES_MIN`].
+    /// Many bytes arrived on a connection in about a second: at least [`RECEIVED_BYTES_MIN`], else it is not told.
     Received {
         /// Which.
         id: ConnectionId,

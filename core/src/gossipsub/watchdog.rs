@@ -4,8 +4,8 @@
 //! that peer is heard again. No router reports it. Two signs of it are looked for in a mesh member while others deliver
 //! several messages:
 //!
-//! - *choked*: many bytes came from it, none of them a message, and then hardly any more. A healthy peer that is merely
-//!   slower than others goes on sending its copies.
+//! - *choked*: many more bytes came from it than all others delivered meanwhile, none of them a message, and then few. A
+//!   healthy peer that is merely slower than others sends copies of what they delivered, and no more than that.
 //! - *mute*: nothing was heard of it for far longer than the interval at which every node tells its status. A healthy
 //!   peer can be mute when it has nothing to say.
 //!
@@ -46,6 +46,8 @@ state! {
         bytes: u64,
         bytes_at: Instant,
         delivered_before_quiet: u64,
+        /// Bytes of all messages delivered when it was last heard.
+        delivered_bytes_before: u64,
     }
 }
 
@@ -57,6 +59,7 @@ state! {
         /// How often a peer was closed in vain, and when last; gone when the peer is heard. Each time doubles our patience.
         in_vain: BTreeMap<PeerId, (u32, Instant)>,
         delivered: u64,
+        delivered_bytes: u64,
     }
 }
 
@@ -74,6 +77,7 @@ impl Watchdog {
             bytes: 0,
             bytes_at: now.mono,
             delivered_before_quiet: self.delivered,
+            delivered_bytes_before: self.delivered_bytes,
         }
     }
 
@@ -82,9 +86,10 @@ impl Watchdog {
         self.members.remove(peer);
     }
 
-    /// `peer` delivered a message that was new to us.
-    pub fn on_delivered(&mut self, now: Now, peer: &PeerId) {
+    /// `peer` delivered a message of `bytes` that was new to us.
+    pub fn on_delivered(&mut self, now: Now, peer: &PeerId, bytes: usize) {
         self.delivered = self.delivered.saturating_add(1);
+        self.delivered_bytes = self.delivered_bytes.saturating_add(bytes as u64);
         let heard = self.listener(now);
         if let Some(listener) = self.members.get_mut(peer) {
             *listener = heard;
@@ -121,7 +126,8 @@ impl Watchdog {
 
     fn is_choked(&self, now: Now, factor: u32, member: &Listener) -> bool {
         let others = self.delivered.saturating_sub(member.delivered_before_quiet);
-        member.bytes >= CHOKED_BYTES_MIN
+        let copies = self.delivered_bytes.saturating_sub(member.delivered_bytes_before).saturating_mul(2);
+        member.bytes >= CHOKED_BYTES_MIN.saturating_add(copies)
             && now.mono.saturating_since(member.bytes_at) >= CHOKED_AFTER.saturating_mul(factor)
             && others >= DELIVERED_BY_OTHERS_MIN
     }
@@ -160,7 +166,7 @@ mod tests {
     }
 
     fn deliver(watchdog: &mut Watchdog, from: u8, count: u64, at: u64) {
-        (0..count).for_each(|_| watchdog.on_delivered(Now::at_secs(at), &peer(from)));
+        (0..count).for_each(|_| watchdog.on_delivered(Now::at_secs(at), &peer(from), 100));
     }
 
     fn pair() -> Watchdog {
@@ -173,7 +179,7 @@ mod tests {
     #[test]
     fn a_choked_member_is_redialled_three_seconds_after_its_last_bytes() {
         let mut watchdog = pair();
-        watchdog.on_bytes(Now::at_secs(1), &peer(1), CHOKED_BYTES_MIN);
+        watchdog.on_bytes(Now::at_secs(1), &peer(1), 2 * CHOKED_BYTES_MIN);
         deliver(&mut watchdog, 2, 30, 2);
         assert_eq!(watchdog.bark(Now::at_secs(3)), None, "not yet");
         assert_eq!(watchdog.bark(Now::at_secs(4)), Some(peer(1)));
@@ -181,7 +187,16 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_goes_on_sending_copies_is_only_slow() {
+    fn a_member_that_sent_copies_of_what_others_delivered_is_only_slow() {
+        let mut watchdog = pair();
+        (0..99).for_each(|_| watchdog.on_delivered(Now::at_secs(1), &peer(2), 1000));
+        watchdog.on_bytes(Now::at_secs(1), &peer(1), CHOKED_BYTES_MIN + 110_000);
+        deliver(&mut watchdog, 2, 30, 2);
+        assert_eq!(watchdog.bark(Now::at_secs(30)), None);
+    }
+
+    #[test]
+    fn a_member_that_goes_on_sending_much_is_not_choked_yet() {
         let mut watchdog = pair();
         for at in 1..30 {
             watchdog.on_bytes(Now::at_secs(at), &peer(1), CHOKED_BYTES_MIN);

@@ -86,7 +86,7 @@ impl Links {
         self.traffic.insert(id, Counter { bytes, told: 0 });
     }
 
-    /// Connections on which at least `bytes_min` came in since they were named here last.
+    /// Connections on which at least `bytes_min` came in since this was asked last.
     pub fn received(&mut self, bytes_min: u64) -> Vec<(ConnectionId, u64)> {
         let news = |(id, counter): (&ConnectionId, &mut Counter)| {
             let bytes = counter.bytes.load(Ordering::Relaxed);
