@@ -354,6 +354,21 @@ fn a_connection_that_is_refused_is_heard_of_by_nobody() {
 }
 
 #[test]
+fn a_kept_peer_whose_only_connection_was_refused_is_dialled_again() {
+    let (mut rig, _) = started(|conn| {
+        conn.allow_private = false;
+        let named: Multiaddr = "/dns4/node.example/tcp/1".parse().expect("an address");
+        conn.static_peers = vec![named.with_p2p(peer(1))];
+    });
+    let (op, ..) = dials(&rig.run_ms(0)).remove(0);
+    let done = establish(&mut rig, 1, peer(1), Direction::Outbound(Some(op)), &addr(1));
+    assert_eq!(closes(&done), [(ConnectionId(1), DisconnectReason::PrivateAddress)]);
+    rig.feed(Input::Op(op, OpResult::Dialed(Ok(ConnectionId(1)))));
+    close(&mut rig, 1);
+    assert_eq!(dials(&rig.run_ms(2_000)).len(), 1);
+}
+
+#[test]
 fn one_write_of_the_address_cache_runs_at_a_time_and_a_junk_topic_causes_none() {
     let (mut rig, _) = started(|_| {});
     let stores = |done: &Done| done.0.iter().filter(|action| matches!(action, Action::Store { .. })).count();

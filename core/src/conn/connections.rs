@@ -3,6 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use peerage_proto::multiaddr::Multiaddr;
 use peerage_proto::peer_id::PeerId;
@@ -216,8 +217,11 @@ impl Connections {
             return Change::None;
         }
         let peer = connection.peer;
-        // Every connection of the peer was refused: nobody heard of it.
-        let Some(since) = self.since.remove(&peer) else { return Change::None };
+        let Some(since) = self.since.remove(&peer) else {
+            // Every connection of the peer was refused: nobody heard of it, and one that we keep is tried again.
+            self.dialer.on_disconnected(cx.now, config, peer, Duration::ZERO);
+            return Change::None;
+        };
         self.book.gone(&peer);
         cx.tell(Notice::PeerDisconnected { peer, reason, asked });
         if asked == Some(DisconnectReason::Deaf) {

@@ -163,7 +163,7 @@ impl Service {
         if env.is_strict() { PeerId::from_base58(claimed).ok() } else { Some(from.source) }
     }
 
-    /// Hands an announcement on to the broker. `frame` is the part of it that the feed shows.
+    /// Hands an announcement on to the broker, if there is room; else its slot in the window is free again.
     fn hand_on<S: Sink<input::Action>>(
         &mut self,
         cx: &mut Ctx<'_, S>,
