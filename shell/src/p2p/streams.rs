@@ -24,22 +24,57 @@ use super::convert;
 const PROTOCOL: StreamProtocol = StreamProtocol::new(wire::PROTOCOL);
 /// Longest life of one request.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Requests at once; further ones are closed unanswered.
+/// Requests of others at once; further ones are closed unanswered.
 const REQUESTS_MAX: usize = 64;
+/// Of them: requests of one peer, so that none takes every place. An honest peer asks one question at a time for each
+/// author that it seeks.
+const REQUESTS_PER_PEER_MAX: usize = 8;
+
+/// The places of requests, by who holds them.
+#[derive(Debug, Default)]
+struct Places {
+    held: BTreeMap<PeerId, usize>,
+    taken: usize,
+}
+
+impl Places {
+    /// Takes a place for `peer`, if one is free and its share is not used up.
+    fn take(&mut self, peer: PeerId) -> bool {
+        let held = self.held.get(&peer).copied().unwrap_or(0);
+        if self.taken >= REQUESTS_MAX || held >= REQUESTS_PER_PEER_MAX {
+            return false;
+        }
+        self.held.insert(peer, held + 1);
+        self.taken += 1;
+        true
+    }
+
+    /// Gives a place of `peer` back.
+    fn free(&mut self, peer: &PeerId) {
+        let Some(held) = self.held.get_mut(peer) else { return };
+        *held -= 1;
+        self.taken -= 1;
+        if *held == 0 {
+            self.held.remove(peer);
+        }
+    }
+}
 
 /// Requests of others and our own.
 pub struct Streams {
     control: Control,
     incoming: IncomingStreams,
     work: FuturesUnordered<BoxFuture<'static, Done>>,
-    asked: BTreeMap<AskId, Stream>,
+    /// Questions that the core has not answered yet, and who asks.
+    asked: BTreeMap<AskId, (PeerId, Stream)>,
+    places: Places,
     next: u64,
 }
 
 enum Done {
     Asked { from: PeerId, target: PeerId, stream: Stream },
     Answered { op: OpId, result: Result<Vec<Multiaddr>, Failed> },
-    Over,
+    Over { from: PeerId },
 }
 
 impl std::fmt::Debug for Streams {
@@ -55,7 +90,8 @@ impl Streams {
     /// When the protocol is answered already.
     pub fn new(mut control: Control) -> Result<Self, String> {
         let incoming = control.accept(PROTOCOL).map_err(|error| error.to_string())?;
-        Ok(Self { control, incoming, work: FuturesUnordered::new(), asked: BTreeMap::new(), next: 0 })
+        let (work, asked, places) = (FuturesUnordered::new(), BTreeMap::new(), Places::default());
+        Ok(Self { control, incoming, work, asked, places, next: 0 })
     }
 
     /// Asks `via` for the addresses of `target`.
@@ -77,35 +113,35 @@ impl Streams {
 
     /// Answers a question.
     pub fn answer(&mut self, ask: AskId, addrs: Vec<Multiaddr>) {
-        let Some(mut stream) = self.asked.remove(&ask) else { return };
+        let Some((from, mut stream)) = self.asked.remove(&ask) else { return };
         let write = async move {
             let mut text = Vec::new();
             wire::encode_answer(&addrs, &mut text);
             stream.write_all(&text).await?;
             stream.close().await
         };
-        self.work.push(within(write).map(|_| Done::Over).boxed());
+        self.work.push(within(write).map(move |_| Done::Over { from }).boxed());
     }
 
     /// The next thing that the core is told.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Input> {
         while let Poll::Ready(Some((from, stream))) = self.incoming.poll_next_unpin(cx) {
-            let room = self.work.len() + self.asked.len() < REQUESTS_MAX;
-            if let Some(from) = convert::peer(&from).filter(|_| room) {
-                self.work
-                    .push(within(read_request(from, stream)).map(|done| done.unwrap_or(Done::Over)).boxed());
+            let Some(from) = convert::peer(&from) else { continue };
+            if self.places.take(from) {
+                let reading = within(read_request(from, stream));
+                self.work.push(reading.map(move |done| done.unwrap_or(Done::Over { from })).boxed());
             }
         }
         while let Poll::Ready(Some(done)) = self.work.poll_next_unpin(cx) {
             match done {
-                Done::Over => {}
+                Done::Over { from } => self.places.free(&from),
                 Done::Answered { op, result } => {
                     return Poll::Ready(Input::Op(op, OpResult::Addresses(result)));
                 }
                 Done::Asked { from, target, stream } => {
                     self.next += 1;
                     let ask = AskId(self.next);
-                    self.asked.insert(ask, stream);
+                    self.asked.insert(ask, (from, stream));
                     return Poll::Ready(Input::Conn(Event::AddressesAsked { ask, from, target }));
                 }
             }
@@ -143,13 +179,13 @@ async fn read_to_end(stream: &mut (impl AsyncRead + Unpin), max: usize) -> io::R
 /// Reads the question: at most 256 bytes, at one read, as in Go.
 async fn read_request(from: PeerId, mut stream: Stream) -> Done {
     let mut request = [0; wire::REQUEST_BYTES_MAX];
-    let Ok(length) = stream.read(&mut request).await else { return Done::Over };
+    let Ok(length) = stream.read(&mut request).await else { return Done::Over { from } };
     match wire::decode_request(&request[..length]) {
         Ok(target) => Done::Asked { from, target, stream },
         Err(_) => {
             // A close and no answer; a stream that is dropped open would be reset.
             let _ = stream.close().await;
-            Done::Over
+            Done::Over { from }
         }
     }
 }
@@ -168,6 +204,19 @@ mod tests {
     use super::*;
     use futures::executor::block_on;
     use futures::io::Cursor;
+
+    #[test]
+    fn one_peer_cannot_hold_every_place_and_a_place_given_back_is_free() {
+        let peer = |n: u8| PeerId::from_ed25519(&[n; 32]);
+        let mut places = Places::default();
+        let of_one = (0..REQUESTS_MAX).filter(|_| places.take(peer(1))).count();
+        assert_eq!(of_one, REQUESTS_PER_PEER_MAX);
+        assert!(places.take(peer(2)), "another's share is its own");
+        places.free(&peer(1));
+        assert!(places.take(peer(1)) && !places.take(peer(1)));
+        let others = (3..=255).filter(|n| places.take(peer(*n))).count();
+        assert_eq!(REQUESTS_PER_PEER_MAX + 1 + others, REQUESTS_MAX);
+    }
 
     #[test]
     fn an_answer_is_read_no_further_than_its_limit() {
