@@ -115,84 +115,10 @@ impl fmt::Display for Network {
     }
 }
 
-/// A gossip topic of the service (spec 2.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Topic {
-    /// Block announcements.
-    Block,
-    /// Subtree announcements.
-    Subtree,
-    /// The state of nodes.
-    NodeStatus,
-    /// Transactions that a node refused.
-    RejectedTx,
-    /// Greetings of older nodes.
-    Handshake,
-    /// Best blocks, asked for and told, of older nodes.
-    BestBlock,
-    /// What older nodes mine on.
-    MiningOn,
-}
-
-impl Topic {
-    /// The four topics of the present protocol.
-    pub const CURRENT: [Self; 4] = [Self::Block, Self::Subtree, Self::NodeStatus, Self::RejectedTx];
-
-    /// The name in the shipped settings; an empty `p2p_node_status_topic` means the same.
-    #[must_use]
-    pub const fn default_name(self) -> &'static str {
-        match self {
-            Self::Block => "block",
-            Self::Subtree => "subtree",
-            Self::NodeStatus => "node_status",
-            Self::RejectedTx => "rejected_tx",
-            Self::Handshake => "handshake",
-            Self::BestBlock => "bestblock",
-            Self::MiningOn => "miningon",
-        }
-    }
-
-    /// The full name: prefix, dash, `setting`. An empty setting gives the default name of the node status topic and
-    /// `None` for the others, which is a start error. An empty prefix is one too.
-    #[must_use]
-    pub fn full_name(self, prefix: &str, setting: &str) -> Option<alloc::string::String> {
-        let name = match (self, setting) {
-            (Self::NodeStatus, "") => Self::NodeStatus.default_name(),
-            (_, "") => return None,
-            (_, name) => name,
-        };
-        (!prefix.is_empty()).then(|| alloc::format!("{prefix}-{name}"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use alloc::string::ToString;
-
-    #[test]
-    fn t001_the_four_topics_of_mainnet_have_the_shipped_names() {
-        let prefix = Network::Mainnet.topic_prefix();
-        let names = Topic::CURRENT.map(|topic| topic.full_name(prefix, topic.default_name()).unwrap());
-        assert_eq!(
-            names,
-            [
-                "teranode/bitcoin/1.0.0/mainnet-block",
-                "teranode/bitcoin/1.0.0/mainnet-subtree",
-                "teranode/bitcoin/1.0.0/mainnet-node_status",
-                "teranode/bitcoin/1.0.0/mainnet-rejected_tx",
-            ]
-        );
-    }
-
-    #[test]
-    fn t002_an_empty_node_status_setting_means_node_status() {
-        let prefix = Network::Mainnet.topic_prefix();
-        let name = Topic::NodeStatus.full_name(prefix, "");
-        assert_eq!(name.as_deref(), Some("teranode/bitcoin/1.0.0/mainnet-node_status"));
-        assert_eq!(Topic::Block.full_name(prefix, ""), None);
-        assert_eq!(Topic::Block.full_name("", "block"), None);
-    }
 
     #[test]
     fn genesis_headers_hash_to_the_known_hashes() {
