@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use clap::ArgMatches;
-use peerage_proto::control::{AnnounceKind, AnnounceRequest, ShutdownRequest, StatusReply, StatusRequest};
+use peerage_proto::control::{
+    AnnounceKind, AnnounceRequest, Announced, ShutdownRequest, StatusReply, StatusRequest,
+};
 use serde_json::json;
 use tonic::{Request, Status};
 
@@ -94,7 +96,6 @@ pub(super) fn announce_request(matches: &ArgMatches) -> Result<AnnounceRequest, 
         kind: kind.into(),
         count: matches.get_one::<u32>("count").copied().unwrap_or(1),
         hash: matches.get_one::<String>("hash").cloned(),
-        base_url: None,
     })
 }
 
@@ -103,15 +104,21 @@ pub(super) async fn announce(runtime: Shared, target: Target, request: AnnounceR
     let request = target.request(request)?;
     let reply = target.connect(&runtime).await?.announce(request).await.map_err(|status| refused(&status))?;
     for announced in reply.into_inner().announced {
-        match target.output {
-            Format::Text => println!("{} {}", announced.hash, announced.height),
-            Format::Json => println!(
-                "{}",
-                json!({"event": "announced", "hash": announced.hash, "height": announced.height})
-            ),
-        }
+        println!("{}", announced_line(&announced, target.output));
     }
     Ok(())
+}
+
+/// One thing announced, as it is printed. A subtree has no height.
+fn announced_line(announced: &Announced, format: Format) -> String {
+    match (format, announced.height) {
+        (Format::Text, Some(height)) => format!("{} {height}", announced.hash),
+        (Format::Text, None) => announced.hash.clone(),
+        (Format::Json, Some(height)) => {
+            json!({"event": "announced", "hash": announced.hash, "height": height}).to_string()
+        }
+        (Format::Json, None) => json!({"event": "announced", "hash": announced.hash}).to_string(),
+    }
 }
 
 /// Stops the node.
@@ -208,4 +215,18 @@ fn as_text(reply: &StatusReply) -> String {
         text.push_str(&format!("failing    {}: {}\n", item.name, item.detail));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subtree_is_printed_without_a_height_and_a_block_with_its_own() {
+        let line = |height, format| announced_line(&Announced { hash: "ab".to_owned(), height }, format);
+        assert_eq!(line(Some(0), Format::Text), "ab 0");
+        assert_eq!(line(None, Format::Text), "ab");
+        assert_eq!(line(Some(7), Format::Json), r#"{"event":"announced","hash":"ab","height":7}"#);
+        assert_eq!(line(None, Format::Json), r#"{"event":"announced","hash":"ab"}"#);
+    }
 }

@@ -338,11 +338,6 @@ impl EventLoop {
         if self.stopping.is_some() {
             return Err(Status::unavailable("the node stops"));
         }
-        if request.base_url.is_some() {
-            return Err(Status::unimplemented(
-                "another base URL than the node's own (asset_httpPublicAddress)",
-            ));
-        }
         let hash = match &request.hash {
             Some(text) => Some(
                 Hash256::from_display(text)
@@ -358,9 +353,13 @@ impl EventLoop {
         }
         let now = header_time(self.clock.now());
         let one = |chain: &mut dyn Chain| match (AnnounceKind::try_from(request.kind), hash) {
-            (Ok(AnnounceKind::Block), None) => chain.add_block(now),
-            (Ok(AnnounceKind::Block), Some(hash)) => chain.announce_again(hash).map(|height| (hash, height)),
-            (Ok(AnnounceKind::Subtree), hash) => chain.add_subtree(hash).map(|hash| (hash, 0)),
+            (Ok(AnnounceKind::Block), None) => {
+                chain.add_block(now).map(|(hash, height)| (hash, Some(height)))
+            }
+            (Ok(AnnounceKind::Block), Some(hash)) => {
+                chain.announce_again(hash).map(|height| (hash, Some(height)))
+            }
+            (Ok(AnnounceKind::Subtree), hash) => chain.add_subtree(hash).map(|hash| (hash, None)),
             (Ok(AnnounceKind::Unspecified) | Err(_), _) => Err("kind: block or subtree".to_owned()),
         };
         let made: Result<Vec<_>, String> = (0..count).map(|_| one(&mut *self.chain)).collect();
