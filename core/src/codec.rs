@@ -10,10 +10,12 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
+use core::net::IpAddr;
 use core::time::Duration;
 
 use bytes::Bytes;
 use peerage_proto::hash::Hash256;
+use peerage_proto::ip::Subnet;
 use peerage_proto::multiaddr::Multiaddr;
 use peerage_proto::peer_id::PeerId;
 
@@ -376,6 +378,24 @@ impl Decode for PeerId {
         let len = input.len()?;
         let bytes = input.take(len, "a peer id")?;
         Self::from_bytes(bytes).map_err(|_| input.error("a peer id"))
+    }
+}
+
+impl Encode for IpAddr {
+    fn encode(&self, out: &mut impl Output) {
+        match self {
+            Self::V4(v4) => v4.octets().as_slice().encode(out),
+            Self::V6(v6) => v6.octets().as_slice().encode(out),
+        }
+    }
+}
+
+impl Encode for Subnet {
+    fn encode(&self, out: &mut impl Output) {
+        match self {
+            Self::V4(head) => head.as_slice().encode(out),
+            Self::V6(head) => head.as_slice().encode(out),
+        }
     }
 }
 

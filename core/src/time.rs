@@ -32,6 +32,13 @@ impl Instant {
         Self(self.0.saturating_add(micros))
     }
 
+    /// This instant moved back by `age`, at least [`Instant::ZERO`].
+    #[must_use]
+    pub fn before(self, age: Duration) -> Self {
+        let micros = u64::try_from(age.as_micros()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_sub(micros))
+    }
+
     /// Time since `earlier`, zero if `earlier` is later.
     pub fn saturating_since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
@@ -158,6 +165,7 @@ mod tests {
     fn time_arithmetic_saturates() {
         assert_eq!(Instant::FAR.after(Duration::MAX), Instant::FAR);
         assert_eq!(Instant::ZERO.saturating_since(Instant::FAR), Duration::ZERO);
+        assert_eq!(Instant::ZERO.before(Duration::MAX), Instant::ZERO);
         assert_eq!(UnixTime::from_millis(u64::MAX).after(Duration::MAX).as_millis(), u64::MAX);
     }
 

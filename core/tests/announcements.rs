@@ -2,9 +2,10 @@
 
 mod rig;
 
+use peerage_core::explain::counters::BlockedAt;
 use peerage_core::proto::network::Network;
 use peerage_core::teranode::chain::{Event, FsmState};
-use peerage_core::teranode::{self, Config, ListenMode, Record};
+use peerage_core::teranode::{self, Config, ListenMode, Record, TopicKind};
 use rig::{Rig, hash_text, peer, us};
 
 fn tip_event(rig: &Rig) -> Event {
@@ -152,4 +153,29 @@ fn joins_four_and_publishes_status_only(config: Config) {
     assert_eq!(done.published().len(), 1);
     let event = tip_event(&rig);
     assert!(rig.chain_says(event).published().is_empty());
+}
+
+#[test]
+fn what_is_kept_back_is_counted_by_topic_state_and_stage() {
+    let kept_back =
+        |rig: &Rig, kind, state, at| rig.node.view().counters().publish_blocked.of(kind, state, at);
+    let mut rig = Rig::mended();
+    rig.chain_says(Event::Fsm { state: Some(FsmState::CatchingBlocks) });
+    let event = tip_event(&rig);
+    rig.chain_says(event);
+    rig.chain_says(Event::Subtree { hash: vec![7; 32].into() });
+    rig.feed(rejected("", &hash_text(1)));
+    let catching = Some(FsmState::CatchingBlocks);
+    for kind in [TopicKind::Block, TopicKind::Subtree, TopicKind::RejectedTx] {
+        assert_eq!(kept_back(&rig, kind, catching, BlockedAt::Precheck), 1, "{kind:?}");
+    }
+    rig.chain_says(Event::Fsm { state: Some(FsmState::Running) });
+    let event = tip_event(&rig);
+    let asked = rig.feed(peerage_core::Input::Teranode(teranode::Input::Chain(event)));
+    assert!(asked.published().is_empty());
+    // The state changes while the block is being described.
+    rig.feed(peerage_core::Input::Teranode(teranode::Input::Chain(Event::Fsm { state: catching })));
+    rig.answer_all();
+    assert_eq!(kept_back(&rig, TopicKind::Block, catching, BlockedAt::Chokepoint), 1);
+    assert_eq!(rig.node.view().counters().publish_blocked.total(), 4);
 }

@@ -2,9 +2,13 @@
 
 mod rig;
 
+use peerage_core::conn::DisconnectReason;
+use peerage_core::gossipsub::Acceptance;
 use peerage_core::proto::network::Network;
-use peerage_core::teranode::config::{Envelope, TopicNames};
+use peerage_core::teranode::config::{Compat, Envelope, ListenMode, TopicNames};
+use peerage_core::teranode::verdict::Cause;
 use peerage_core::teranode::{self, Config};
+use peerage_core::{Action, conn};
 use rig::{Done, Rig, bare_block, hash_text, peer, us};
 
 fn legacy() -> Config {
@@ -130,7 +134,7 @@ fn a_new_connection_is_greeted_and_the_topic_is_the_fallback() {
     let done = rig.connect(1, peer(1));
     assert!(done.direct()[0].1.contains(r#""type":"version""#));
     let op = done.0.iter().find_map(|action| {
-        let peerage_core::Action::Teranode(teranode::Action::SendDirect { op, .. }) = action else {
+        let Action::Teranode(teranode::Action::SendDirect { op, .. }) = action else {
             return None;
         };
         Some(*op)
@@ -138,7 +142,7 @@ fn a_new_connection_is_greeted_and_the_topic_is_the_fallback() {
     let failed = OpResult::SentDirect(Err(Failed("no stream".into())));
     let done = rig.feed(peerage_core::Input::Op(op.unwrap(), failed));
     let published = done.0.iter().any(|action| {
-        matches!(action, peerage_core::Action::Gossipsub(peerage_core::gossipsub::Action::Publish { topic, .. })
+        matches!(action, Action::Gossipsub(peerage_core::gossipsub::Action::Publish { topic, .. })
             if topic.as_str().ends_with("-handshake"))
     });
     assert!(published);
@@ -149,4 +153,135 @@ fn without_its_topic_the_legacy_exchange_is_off() {
     let mut rig = Rig::mended();
     assert!(rig.connect(1, peer(1)).direct().is_empty());
     assert!(direct(&mut rig, 1, &handshake("version", &peer(1).to_base58(), PREFIX)).direct().is_empty());
+}
+
+/// A document on a legacy topic, by `author`, delivered by `via`.
+fn on_topic(rig: &mut Rig, name: &str, author: u8, via: u8, document: &str) -> Done {
+    let topic = rig.node.config().teranode.full_name(name);
+    rig.gossip_on(peer(author), peer(via), topic, document.into())
+}
+
+fn request(id: &str) -> String {
+    format!(r#"{{"PeerID":"{id}"}}"#)
+}
+
+fn mining_on(id: &str, url: &str, miner: &str) -> String {
+    format!(
+        r#"{{"PreviousHash":"{}","DataHubURL":"{url}","PeerID":"{id}","Height":7,"Miner":"{miner}"}}"#,
+        hash_text(2)
+    )
+}
+
+fn closes(done: &Done) -> Vec<DisconnectReason> {
+    let close = |action: &Action| {
+        let Action::Conn(conn::Action::Close { reason, .. }) = action else { return None };
+        Some(*reason)
+    };
+    done.0.iter().filter_map(close).collect()
+}
+
+#[test]
+fn a_document_that_claims_another_id_is_rejected_and_costs_its_author_20_points() {
+    let other = peer(9).to_base58();
+    for (topic, document) in [
+        ("handshake", handshake("version", &other, PREFIX)),
+        ("bestblock", request(&other)),
+        ("miningon", mining_on(&other, "", "")),
+    ] {
+        let mut rig = Rig::started(legacy());
+        let done = on_topic(&mut rig, topic, 1, 2, &document);
+        assert_eq!(done.acceptance(), Acceptance::Reject, "{topic}");
+        assert_eq!((rig.score(peer(1)), rig.score(peer(2)), rig.score(peer(9))), (20, 0, 0), "{topic}");
+        assert!(rig.answer_all().direct().is_empty(), "nobody is sent what he did not ask for");
+        let view = rig.node.view();
+        assert!(view.teranode().registry().is_empty(), "{topic}");
+        assert_eq!(view.counters().ended_legacy(Cause::ForeignClaim), 1);
+        let mut strict = Rig::started(Config { compat: Compat::Strict, check_claim: false, ..legacy() });
+        let done = on_topic(&mut strict, topic, 1, 2, &document);
+        assert_eq!((done.acceptance(), strict.score(peer(1))), (Acceptance::Accept, 0), "{topic}, reference");
+    }
+}
+
+#[test]
+fn a_foreign_claim_on_a_direct_stream_costs_its_sender_and_the_fifth_bans_it() {
+    let mut rig = Rig::started(legacy());
+    rig.connect(1, peer(1));
+    let document = handshake("version", &peer(9).to_base58(), PREFIX);
+    (0..4).for_each(|_| assert!(closes(&direct(&mut rig, 1, &document)).is_empty()));
+    assert_eq!(rig.score(peer(1)), 80);
+    assert_eq!(closes(&direct(&mut rig, 1, &document)), [DisconnectReason::Banned]);
+}
+
+#[test]
+fn what_is_heard_through_a_neighbour_is_held_at_its_expense() {
+    let mut config = peerage_core::Config::new(us(), legacy());
+    config.limits.peers_known_max = 4;
+    let mut rig = Rig::with(config);
+    rig.start();
+    for author in [1, 2, 11, 12, 13, 14, 15] {
+        let via = if author < 10 { author } else { 3 };
+        on_topic(&mut rig, "miningon", author, via, &mining_on(&peer(author).to_base58(), "", ""));
+    }
+    let registry = rig.node.view().teranode().registry();
+    assert!(
+        registry.get(&peer(1)).is_some() && registry.get(&peer(2)).is_some(),
+        "others invented are not theirs"
+    );
+}
+
+#[test]
+fn texts_are_cut_and_urls_vetted_as_on_the_topics_of_today() {
+    let mut rig = Rig::started(Config { allow_private_urls: false, ..legacy() });
+    rig.join_feed(1);
+    let me = peer(1).to_base58();
+    let frames =
+        on_topic(&mut rig, "miningon", 1, 1, &mining_on(&me, "http://10.0.0.1/x", &"<m>".repeat(100)))
+            .frames();
+    let expected = format!(r#""miner":"{}""#, "m".repeat(64));
+    assert!(frames[0].1.contains(&expected) && !frames[0].1.contains("10.0.0.1"), "{}", frames[0].1);
+    let private = handshake("version", &me, PREFIX).replace("a.example", "127.0.0.1");
+    direct(&mut rig, 1, &private);
+    direct(&mut rig, 1, &bare_block(&me, &hash_text(8), 130));
+    let info = rig.node.view().teranode().registry().get(&peer(1)).cloned().unwrap();
+    assert_eq!((info.height, info.data_hub_url.as_str()), (130, ""), "{}", rig::URL);
+    let done =
+        on_topic(&mut rig, "handshake", 1, 1, &handshake("version", &me, PREFIX).replace("0505", "zz"));
+    assert_eq!((done.acceptance(), rig.score(peer(1))), (Acceptance::Ignore, 20), "a hash that is none");
+}
+
+#[test]
+fn what_is_no_json_or_too_long_is_rejected_without_points() {
+    for document in ["", "no json", "[]", &" ".repeat((64 << 10) + 1)] {
+        for topic in ["handshake", "bestblock", "miningon"] {
+            let mut rig = Rig::started(legacy());
+            let done = on_topic(&mut rig, topic, 1, 1, document);
+            assert_eq!((done.acceptance(), rig.score(peer(1))), (Acceptance::Reject, 0), "{topic}");
+            let mut strict = Rig::started(Config { compat: Compat::Strict, ..legacy() });
+            assert_eq!(
+                on_topic(&mut strict, topic, 1, 1, document).acceptance(),
+                Acceptance::Accept,
+                "{topic}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_node_that_only_listens_tells_no_url_to_whoever_asks_for_its_best_block() {
+    let mut rig = Rig::started(Config { listen_mode: ListenMode::ListenOnly, ..legacy() });
+    on_topic(&mut rig, "bestblock", 1, 1, &request(&peer(1).to_base58()));
+    let sent = rig.answer_all().direct();
+    assert!(sent[0].1.contains(r#""DataHubURL":"""#), "{}", sent[0].1);
+}
+
+#[test]
+fn a_node_of_another_chain_is_parted_from() {
+    let mut rig = Rig::started(legacy());
+    rig.connect(1, peer(1));
+    let greeting = handshake("version", &peer(1).to_base58(), "mainnet");
+    let done = direct(&mut rig, 1, &greeting);
+    assert_eq!((closes(&done), rig.score(peer(1))), (vec![DisconnectReason::OtherNetwork], 0));
+    let mut strict = Rig::started(Config { compat: Compat::Strict, ..legacy() });
+    strict.connect(1, peer(1));
+    assert!(closes(&direct(&mut strict, 1, &greeting)).is_empty(), "the reference only warns");
 }

@@ -165,3 +165,20 @@ fn t171_a_status_of_a_newer_peer_is_taken_whole() {
     assert!(frame.contains("propagation_url") && frame.contains(r#""maxtxsizepolicy":2"#), "{frame}");
     assert_eq!(rig.node.view().teranode().registry().get(&peer(1)).map(|info| info.height), Some(101));
 }
+
+#[test]
+fn the_strict_mode_keeps_of_a_text_of_any_length_what_memory_allows_and_shows_ordinary_ones_whole() {
+    let mut rig = Rig::strict();
+    rig.join_feed(1);
+    let named = |length: usize| {
+        from(1, 101, "")
+            .replace(r#""client_name":"n""#, &format!(r#""client_name":"{}""#, "x".repeat(length)))
+    };
+    let done = rig.gossip(peer(1), STATUS, &named(10_000));
+    assert!(done.frames()[0].1.contains(&"x".repeat(10_000)), "what is shown is whole");
+    let kept = |rig: &Rig| rig.node.view().teranode().registry().get(&peer(1)).unwrap().client_name.len();
+    assert_eq!(kept(&rig), 256);
+    let done = rig.gossip(peer(1), STATUS, &named(500_000));
+    assert!(done.frames().is_empty(), "no client has to keep that");
+    assert_eq!((kept(&rig), rig.node.view().counters().feed_oversized), (256, 1));
+}

@@ -93,3 +93,16 @@ fn a_failed_record_frees_its_place_in_the_window() {
     assert_eq!(rig.gossip(peer(1), SUBTREE, &announcement(1, 7)).produced().len(), 1);
     assert_eq!(rig.node.view().counters().produce_failed, 1);
 }
+
+#[test]
+fn the_strict_mode_hands_no_record_on_that_would_fill_the_brokers_queue() {
+    let mut rig = Rig::strict();
+    let at = |n: u8, length: usize| {
+        let url = format!("http://a.example/{}", "x".repeat(length));
+        subtree_at(&peer(1).to_base58(), &hash_text(n), &url)
+    };
+    assert_eq!(rig.gossip(peer(1), SUBTREE, &at(1, 10_000)).produced().len(), 1);
+    let done = rig.gossip(peer(1), SUBTREE, &at(2, 500_000));
+    assert_eq!((done.produced().len(), done.acceptance()), (0, Acceptance::Accept));
+    assert_eq!(rig.ended(SUBTREE, Cause::TooLarge), 1);
+}

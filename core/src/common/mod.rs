@@ -3,5 +3,6 @@
 pub mod backoff;
 pub mod fair_map;
 pub mod ring;
+pub mod sip;
 pub mod timers;
 pub mod token_bucket;

@@ -10,7 +10,8 @@ use peerage_proto::peer_id::PeerId;
 
 use super::Config;
 use super::admission::passes_gate;
-use crate::common::fair_map::FairMap;
+use crate::common::fair_map::{Aged, FairMap};
+use crate::common::sip::HashKey;
 use crate::limits::Limits;
 use crate::state::state;
 use crate::time::{Now, UnixTime};
@@ -37,8 +38,8 @@ state! {
 
 impl AddressBook {
     /// An empty book.
-    pub fn new(limits: &Limits) -> Self {
-        Self { peers: FairMap::new(limits.peers_known_max), addrs_max: limits.addresses_per_peer_max }
+    pub fn new(limits: &Limits, key: HashKey) -> Self {
+        Self { peers: FairMap::new(limits.peers_known_max, key), addrs_max: limits.addresses_per_peer_max }
     }
 
     /// `teller` says where `peer` listens. What the gate refuses, relayed addresses and repetitions are left out. What
@@ -83,9 +84,9 @@ impl AddressBook {
         }
     }
 
-    /// The last connection of `peer` ended.
-    pub fn gone(&mut self, peer: &PeerId) {
-        if let Some(known) = self.peers.get_mut(peer) {
+    /// The last connection of `peer` ended: what is known of it is as old as this.
+    pub fn gone(&mut self, now: Now, peer: &PeerId) {
+        if let Some(known) = self.peers.get_renewed(now.mono, peer, Duration::ZERO) {
             known.is_connected = false;
         }
     }
@@ -95,11 +96,11 @@ impl AddressBook {
         self.peers.get(peer).map_or(&[], |known| known.addrs.as_slice())
     }
 
-    /// Forgets what is older than `age_max` and not connected.
-    pub fn expire(&mut self, now: Now, age_max: Duration, is_connected: impl Fn(&PeerId) -> bool) {
-        let micros = u64::try_from(age_max.as_micros()).unwrap_or(u64::MAX);
-        let oldest = crate::time::Instant::from_micros(now.mono.as_micros().saturating_sub(micros));
-        self.peers.expire_if(oldest, |peer, _| !is_connected(peer));
+    /// Forgets what is older than `age_max` and not connected, up to `budget` of it; whether some may be left.
+    #[must_use]
+    pub fn sweep(&mut self, now: Now, age_max: Duration, budget: u32) -> bool {
+        let judge = |_: &PeerId, known: &Known| if known.is_connected { Aged::InUse } else { Aged::Over };
+        self.peers.expire(now.mono, now.mono.before(age_max), budget, judge)
     }
 
     /// The address cache file for `topic_peers`, with the name of each (spec 2.5).

@@ -41,17 +41,20 @@ fn refuse_address(config: &Config, table: &Table, address: IpAddr) -> Option<Dis
     if config.loopback_exempt && ip::is_loopback(address) {
         return None;
     }
-    if table.count_address(address) >= config.connections_per_address_max as usize {
+    let (of_address, of_subnet) = (table.of_address(address), table.of_subnet(address));
+    if of_address.all() >= config.connections_per_address_max {
         return Some(DisconnectReason::AddressLimit);
     }
-    if table.pending_of(address) >= config.pending_per_address_max as usize {
+    if of_address.pending >= config.pending_per_address_max
+        || of_subnet.pending >= config.pending_per_subnet_max()
+    {
         return Some(DisconnectReason::HandshakeLimit);
     }
     let subnet_max = match address {
         IpAddr::V4(_) => config.connections_per_subnet24_max,
         IpAddr::V6(_) => config.connections_per_subnet48_max,
     };
-    (table.count_subnet(address) >= subnet_max as usize).then_some(DisconnectReason::SubnetLimit)
+    (of_subnet.all() >= subnet_max).then_some(DisconnectReason::SubnetLimit)
 }
 
 /// Why a connection that has just been established is closed again.
@@ -148,10 +151,32 @@ mod tests {
         }
         let refused = refuse_incoming(&config, &limits, &table, 0, &addr("/ip4/127.0.0.2/tcp/2"));
         assert_eq!(refused, Some(DisconnectReason::HandshakeLimit));
-        assert_eq!(refuse_incoming(&config, &limits, &table, 0, &addr("/ip4/127.0.0.3/tcp/2")), None);
-        table.accept(PendingId(7), Pending { addr: addr("/ip4/127.0.0.3/tcp/1"), admitted: true });
-        let refused = refuse_incoming(&config, &limits, &table, 0, &addr("/ip4/127.0.0.4/tcp/2"));
+        assert_eq!(refuse_incoming(&config, &limits, &table, 0, &addr("/ip4/127.0.1.3/tcp/2")), None);
+        table.accept(PendingId(7), Pending { addr: addr("/ip4/127.0.1.3/tcp/1"), admitted: true });
+        let refused = refuse_incoming(&config, &limits, &table, 0, &addr("/ip4/127.0.2.4/tcp/2"));
         assert_eq!(refused, Some(DisconnectReason::HandshakeLimit));
+    }
+
+    #[test]
+    fn one_network_cannot_hold_every_unfinished_handshake() {
+        for network in ["/ip4/203.0.113.", "/ip6/2001:db8:1:"] {
+            let (mut table, limits, config) = (Table::default(), Limits::default(), Config::default());
+            let host = |n: u64| {
+                let tail =
+                    if network.contains("ip6") { std::format!("{n:x}::1") } else { std::format!("{n}") };
+                addr(&std::format!("{network}{tail}/tcp/1"))
+            };
+            let mut held = 0;
+            for n in 1..=u64::from(config.pending_handshakes_max) {
+                let refused = refuse_incoming(&config, &limits, &table, 0, &host(n));
+                held += u32::from(refused.is_none());
+                table.accept(PendingId(n), Pending { addr: host(n), admitted: refused.is_none() });
+            }
+            assert_eq!(held, config.pending_per_subnet_max(), "{network}");
+            assert!(held <= config.pending_handshakes_max / 4);
+            let other = addr("/ip4/198.51.100.1/tcp/1");
+            assert_eq!(refuse_incoming(&config, &limits, &table, 0, &other), None);
+        }
     }
 
     #[test]

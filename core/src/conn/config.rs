@@ -112,6 +112,13 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Unfinished handshakes of one IPv4 /24 or IPv6 /48: a quarter of all, so that no source holds every place, but not
+    /// fewer than one address may have.
+    pub const fn pending_per_subnet_max(&self) -> u32 {
+        let quarter = self.pending_handshakes_max / 4;
+        if quarter > self.pending_per_address_max { quarter } else { self.pending_per_address_max }
+    }
+
     /// Proves the relations between the values.
     ///
     /// # Errors

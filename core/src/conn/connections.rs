@@ -16,6 +16,7 @@ use super::trim::{self, Worth};
 use super::{
     Action, CloseReason, Config, ConnectionId, Direction, DisconnectReason, Event, Source, admission,
 };
+use crate::common::sip::HashKey;
 use crate::common::timers::Timers;
 use crate::explain::Notice;
 use crate::gossipsub::Topic;
@@ -57,17 +58,24 @@ pub enum Change {
     Another(PeerId),
     /// A peer's last connection ended.
     Disconnected(PeerId),
+    /// A connection ended because its peer flooded it.
+    Flooded {
+        /// Who.
+        peer: PeerId,
+        /// Whether it was its last.
+        was_last: bool,
+    },
     /// Many bytes came from a peer.
     Received(PeerId, u64),
 }
 
 impl Connections {
     /// An empty room, to search the members of `topics`.
-    pub fn new(limits: &Limits, seed: &[u8; 32], topics: &[Topic]) -> Self {
+    pub fn new(limits: &Limits, seed: &[u8; 32], key: HashKey, topics: &[Topic]) -> Self {
         Self {
             table: Table::default(),
             dialer: Dialer::new(seed),
-            book: AddressBook::new(limits),
+            book: AddressBook::new(limits, key),
             discovery: Discovery::new(topics),
             closing: BTreeMap::new(),
             since: BTreeMap::new(),
@@ -213,23 +221,28 @@ impl Connections {
     ) -> Change {
         let asked = self.closing.remove(&id);
         let Some((connection, last)) = self.table.close(id) else { return Change::None };
-        if !last {
-            return Change::None;
-        }
         let peer = connection.peer;
+        // What we had asked for is counted already.
+        let flooded = reason == CloseReason::Flood && asked.is_none();
+        if flooded {
+            cx.counters.close(DisconnectReason::Flood);
+        }
+        if !last {
+            return if flooded { Change::Flooded { peer, was_last: false } } else { Change::None };
+        }
         let Some(since) = self.since.remove(&peer) else {
             // Every connection of the peer was refused: nobody heard of it, and one that we keep is tried again.
             self.dialer.on_disconnected(cx.now, config, peer, Duration::ZERO);
             return Change::None;
         };
-        self.book.gone(&peer);
+        self.book.gone(cx.now, &peer);
         cx.tell(Notice::PeerDisconnected { peer, reason, asked });
         if asked == Some(DisconnectReason::Deaf) {
             let addrs = self.book.addrs(&peer).to_vec();
             self.dialer.add(cx, config, DialTarget::Peer(peer), addrs, Source::Peer);
         }
         self.dialer.on_disconnected(cx.now, config, peer, cx.now.mono.saturating_since(since));
-        Change::Disconnected(peer)
+        if flooded { Change::Flooded { peer, was_last: true } } else { Change::Disconnected(peer) }
     }
 
     fn found<S: Sink<input::Action>>(
@@ -322,15 +335,16 @@ impl Connections {
         }
     }
 
-    /// Dials what is due.
+    /// Dials what is due, but nobody who `is_banned`.
     pub fn dial_due<S: Sink<input::Action>>(
         &mut self,
         cx: &mut Ctx<'_, S>,
         config: &Config,
         timers: &mut Timers,
+        is_banned: impl Fn(&PeerId) -> bool,
     ) {
         let (enough, room) = (self.has_enough(config), self.room(cx.limits));
-        self.dialer.dial_due(cx, config, enough, room);
+        self.dialer.dial_due(cx, config, enough, room, is_banned);
         self.plan_dials(cx.limits, config, timers);
     }
 
@@ -347,7 +361,7 @@ impl Connections {
         }
     }
 
-    /// Closes what is too many, and plans the next look.
+    /// Closes what is too many, up to the budget of one input, and plans the next look: at once if some are left.
     pub fn trim<S: Sink<input::Action>>(
         &mut self,
         cx: &mut Ctx<'_, S>,
@@ -355,19 +369,22 @@ impl Connections {
         timers: &mut Timers,
         worth: impl Fn(&PeerId) -> Worth,
     ) {
-        timers.set(Timer::Trim, cx.now.mono.after(config.trim_interval));
-        let kept = |peer: &PeerId| {
-            let listed = config.static_peers.iter().chain(&config.bootstrap);
-            let mut ids = listed.filter_map(Multiaddr::peer_id);
-            ids.any(|id| id == *peer)
-        };
-        let worth = |peer: &PeerId| if kept(peer) { Worth::Protected } else { worth(peer) };
-        let victims = trim::victims(config, cx.now, &self.table, worth);
-        for peer in victims.iter().take(cx.limits.work_per_input_max as usize) {
+        // A peer that we keep is known by its id once it is connected, though its address may not name it.
+        let worth = |peer: &PeerId| if self.dialer.keeps(peer) { Worth::Protected } else { worth(peer) };
+        let closing = |id: ConnectionId| self.closing.contains_key(&id);
+        let victims = trim::victims(config, cx.now, &self.table, closing, worth);
+        let budget = cx.limits.work_per_input_max as usize;
+        for peer in victims.iter().take(budget) {
             self.disconnect(cx, peer, DisconnectReason::Trimmed);
         }
-        let table = &self.table;
-        self.book.expire(cx.now, config.cache_age_max, |peer| table.is_connected(peer));
+        let delay = if victims.len() > budget { Duration::ZERO } else { config.trim_interval };
+        timers.set(Timer::Trim, cx.now.mono.after(delay));
+    }
+
+    /// Forgets addresses that are too old, up to `budget` of them; whether some may be left.
+    #[must_use]
+    pub fn sweep(&mut self, now: Now, config: &Config, budget: u32) -> bool {
+        self.book.sweep(now, config.cache_age_max, budget)
     }
 
     /// One round of discovery. `strangers`: authors that are heard but not connected.
@@ -443,6 +460,16 @@ impl Connections {
             Err(problem) => cx.tell(Notice::Unreadable { what: "teranode_peers.json".into(), problem }),
         }
         self.plan_dials(cx.limits, config, timers);
+    }
+
+    /// Full structural check.
+    ///
+    /// # Errors
+    /// What does not hold.
+    pub fn check(&self) -> Result<(), &'static str> {
+        self.table.check()?;
+        self.dialer.check()?;
+        self.book.check()
     }
 
     /// Who is connected.

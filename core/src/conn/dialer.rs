@@ -1,7 +1,8 @@
 //! Whom to dial and when.
 //!
 //! A target is kept (bootstrap and static peers: redialled for ever) or found (cache, DHT, other peers: given up after
-//! a few failures, dropped once connected or when there are peers enough).
+//! a few failures, dropped once connected or when there are peers enough). Kept ones go first: no number of found ones
+//! takes their place or their turn. Of the found ones, no source takes another's share.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -24,12 +25,16 @@ use crate::time::{Instant, Now};
 
 /// A connection that lasted less counts as a failure, so that a peer that drops us at once is not redialled at once.
 const STABLE: Duration = Duration::from_secs(30);
+/// The sources of found targets.
+const FOUND_SOURCES: [Source; 3] = [Source::Cache, Source::Dht, Source::Peer];
 
 state! {
     #[derive(Clone, Debug)]
     struct Target {
         addrs: Vec<Multiaddr>,
         source: Source,
+        /// Its place among those of its source.
+        number: u64,
         backoff: Backoff,
         /// When it is dialled next; none while connected or being dialled.
         due: Option<Instant>,
@@ -42,8 +47,17 @@ state! {
     #[derive(Clone, Debug)]
     pub struct Dialer {
         targets: BTreeMap<DialTarget, Target>,
-        due: BTreeSet<(Instant, DialTarget)>,
+        /// When each is due: kept ones and found ones.
+        due_kept: BTreeSet<(Instant, DialTarget)>,
+        due_found: BTreeSet<(Instant, DialTarget)>,
+        /// Targets by source and by the order in which they came.
+        by_source: BTreeMap<(Source, u64), DialTarget>,
+        /// How many there are of each source.
+        counts: BTreeMap<Source, u32>,
+        next_number: u64,
         inflight: u32,
+        /// Of them: dials of found targets.
+        inflight_found: u32,
         rng: Rng,
     }
 }
@@ -57,8 +71,13 @@ impl Dialer {
     pub fn new(seed: &[u8; 32]) -> Self {
         Self {
             targets: BTreeMap::new(),
-            due: BTreeSet::new(),
+            due_kept: BTreeSet::new(),
+            due_found: BTreeSet::new(),
+            by_source: BTreeMap::new(),
+            counts: BTreeMap::new(),
+            next_number: 0,
             inflight: 0,
+            inflight_found: 0,
             rng: Rng::fork(seed, "conn/dialer"),
         }
     }
@@ -82,44 +101,113 @@ impl Dialer {
         if addrs.is_empty() && !is_kept(source) {
             return;
         }
-        if let Some(target) = self.targets.get_mut(&key) {
-            let room = cx.limits.addresses_per_peer_max as usize;
-            for addr in addrs {
-                if !target.addrs.contains(&addr) && target.addrs.len() < room {
-                    target.addrs.push(addr);
-                }
-            }
-            if is_kept(source) {
-                target.source = source;
-            }
-            return;
+        if self.targets.contains_key(&key) {
+            return self.add_to(&key, addrs, source, cx.limits.addresses_per_peer_max as usize);
         }
         if self.targets.len() >= cx.limits.dial_targets_max as usize {
             cx.counters.dial_targets_dropped = cx.counters.dial_targets_dropped.saturating_add(1);
-            return;
+            let Some(victim) = self.victim(source) else { return };
+            self.forget(&victim);
         }
         let backoff = Backoff::new(config.redial_first, config.redial_max);
-        self.targets.insert(key.clone(), Target { addrs, source, backoff, due: None, op: None });
+        self.targets.insert(key.clone(), Target { addrs, source, number: 0, backoff, due: None, op: None });
+        self.file(&key, source);
         self.schedule(&key, cx.now.mono);
     }
 
-    fn schedule(&mut self, key: &DialTarget, at: Instant) {
+    /// A target that is known: further addresses, and perhaps it is to be kept from now on.
+    fn add_to(&mut self, key: &DialTarget, addrs: Vec<Multiaddr>, source: Source, room: usize) {
         let Some(target) = self.targets.get_mut(key) else { return };
-        if let Some(former) = target.due.replace(at) {
-            self.due.remove(&(former, key.clone()));
+        for addr in addrs {
+            if !target.addrs.contains(&addr) && target.addrs.len() < room {
+                target.addrs.push(addr);
+            }
         }
-        self.due.insert((at, key.clone()));
+        let (former, due, runs) = (target.source, target.due, target.op.is_some());
+        if !is_kept(source) || is_kept(former) {
+            return;
+        }
+        self.unschedule(key);
+        self.unfile(key);
+        self.file(key, source);
+        if runs {
+            self.inflight_found = self.inflight_found.saturating_sub(1);
+        }
+        if let Some(at) = due {
+            self.schedule(key, at);
+        }
+    }
+
+    /// Who gives way to a target of `source` when every place is taken: for a kept one the newest of the found source
+    /// that holds most; for a found one the same, if that holds more than the newcomer's source will.
+    fn victim(&self, source: Source) -> Option<DialTarget> {
+        let held = |source: &Source| self.counts.get(source).copied().unwrap_or(0);
+        let largest = FOUND_SOURCES.into_iter().max_by_key(held)?;
+        let may = is_kept(source) || held(&largest) > held(&source).saturating_add(1);
+        let range = (largest, 0)..=(largest, u64::MAX);
+        let mut of_largest = self.by_source.range(range).rev().map(|(_, key)| key);
+        // Those being dialled stay: they are few.
+        let idle = |key: &&DialTarget| self.targets.get(*key).is_some_and(|target| target.op.is_none());
+        if may { of_largest.find(idle).cloned() } else { None }
+    }
+
+    /// Enters a target under its source.
+    fn file(&mut self, key: &DialTarget, source: Source) {
+        let Some(target) = self.targets.get_mut(key) else { return };
+        (target.source, target.number) = (source, self.next_number);
+        self.by_source.insert((source, self.next_number), key.clone());
+        *self.counts.entry(source).or_default() += 1;
+        self.next_number += 1;
+    }
+
+    fn unfile(&mut self, key: &DialTarget) {
+        let Some(target) = self.targets.get(key) else { return };
+        if self.by_source.remove(&(target.source, target.number)).is_none() {
+            return;
+        }
+        let Some(count) = self.counts.get_mut(&target.source) else { return };
+        *count -= 1;
+        if *count == 0 {
+            self.counts.remove(&target.source);
+        }
+    }
+
+    /// The set in which targets of `source` wait.
+    fn due_of(&mut self, source: Source) -> &mut BTreeSet<(Instant, DialTarget)> {
+        if is_kept(source) { &mut self.due_kept } else { &mut self.due_found }
+    }
+
+    fn schedule(&mut self, key: &DialTarget, at: Instant) {
+        self.unschedule(key);
+        let Some(target) = self.targets.get_mut(key) else { return };
+        target.due = Some(at);
+        let source = target.source;
+        self.due_of(source).insert((at, key.clone()));
     }
 
     fn unschedule(&mut self, key: &DialTarget) {
-        if let Some(former) = self.targets.get_mut(key).and_then(|target| target.due.take()) {
-            self.due.remove(&(former, key.clone()));
+        let Some(target) = self.targets.get_mut(key) else { return };
+        let (source, due) = (target.source, target.due.take());
+        if let Some(former) = due {
+            self.due_of(source).remove(&(former, key.clone()));
         }
     }
 
     fn forget(&mut self, key: &DialTarget) {
         self.unschedule(key);
+        self.unfile(key);
         self.targets.remove(key);
+    }
+
+    /// Dials of found targets that may run at once: a quarter of the places is left to kept ones.
+    const fn found_max(config: &Config) -> u32 {
+        config.dials_inflight_max - config.dials_inflight_max / 4
+    }
+
+    /// What is next: kept ones and found ones, each only while a dial of its kind may run.
+    fn next_of_each(&self, config: &Config) -> impl Iterator<Item = &(Instant, DialTarget)> {
+        let room_for_found = self.inflight_found < Self::found_max(config);
+        self.due_kept.first().into_iter().chain(self.due_found.first().filter(|_| room_for_found))
     }
 
     /// When the next target is due; none while every dial that may run does, or no connection has `room`.
@@ -127,44 +215,59 @@ impl Dialer {
         if self.inflight >= config.dials_inflight_max || self.inflight as usize >= room {
             return None;
         }
-        self.due.first().map(|(at, _)| *at)
+        self.next_of_each(config).map(|(at, _)| *at).min()
     }
 
     /// Dials what is due, up to the budget of one input and `room` further connections. `enough`: connections suffice,
-    /// found targets are dropped.
+    /// found targets are dropped. Who `is_banned` is not dialled: a found one is forgotten, a kept one waits.
     pub fn dial_due<S: Sink<input::Action>>(
         &mut self,
         cx: &mut Ctx<'_, S>,
         config: &Config,
         enough: bool,
         room: usize,
+        is_banned: impl Fn(&PeerId) -> bool,
     ) {
         for _ in 0..cx.limits.work_per_input_max {
             if self.next_due(config, room).is_none_or(|at| at > cx.now.mono) {
                 return;
             }
-            let Some((_, key)) = self.due.pop_first() else { return };
-            let Some(target) = self.targets.get_mut(&key) else { continue };
-            target.due = None;
-            if enough && !is_kept(target.source) {
-                self.forget(&key);
-                continue;
+            let due = self.next_of_each(config).find(|(at, _)| *at <= cx.now.mono);
+            let Some((_, key)) = due.cloned() else { return };
+            let Some(target) = self.targets.get(&key) else { return };
+            let (kept, addrs) = (is_kept(target.source), target.addrs.clone());
+            let banned = peer_of(&key).is_some_and(|peer| is_banned(&peer));
+            if banned {
+                cx.counters.dials_banned = cx.counters.dials_banned.saturating_add(1);
             }
-            let addrs = target.addrs.clone();
-            let peer = match &key {
-                DialTarget::Peer(peer) => Some(*peer),
-                DialTarget::Address(_) => None,
-            };
-            let Some(op) = cx.begin(Purpose::Dial(key.clone())) else {
-                self.schedule(&key, cx.now.mono.after(config.redial_max));
-                return;
-            };
-            if let Some(target) = self.targets.get_mut(&key) {
-                target.op = Some(op);
+            match (kept, banned || enough && !kept) {
+                (false, true) => self.forget(&key),
+                (true, true) => self.schedule(&key, cx.now.mono.after(config.redial_max)),
+                (_, false) => {
+                    if !self.dial(cx, &key, addrs) {
+                        return self.schedule(&key, cx.now.mono.after(config.redial_max));
+                    }
+                }
             }
-            self.inflight += 1;
-            cx.push(Action::Dial { op, peer, addrs });
         }
+    }
+
+    /// Begins a dial. `false` if no operation can be begun.
+    fn dial<S: Sink<input::Action>>(
+        &mut self,
+        cx: &mut Ctx<'_, S>,
+        key: &DialTarget,
+        addrs: Vec<Multiaddr>,
+    ) -> bool {
+        let Some(op) = cx.begin(Purpose::Dial(key.clone())) else { return false };
+        self.unschedule(key);
+        if let Some(target) = self.targets.get_mut(key) {
+            target.op = Some(op);
+            self.inflight_found += u32::from(!is_kept(target.source));
+        }
+        self.inflight += 1;
+        cx.push(Action::Dial { op, peer: peer_of(key), addrs });
+        true
     }
 
     /// A dial ended.
@@ -178,7 +281,9 @@ impl Dialer {
     ) {
         self.inflight = self.inflight.saturating_sub(1);
         let Some(target) = self.targets.get_mut(key) else { return };
-        target.op = None;
+        if target.op.take().is_some() && !is_kept(target.source) {
+            self.inflight_found = self.inflight_found.saturating_sub(1);
+        }
         let source = target.source;
         let Some(error) = error else {
             if matches!(key, DialTarget::Address(_)) {
@@ -194,12 +299,8 @@ impl Dialer {
             return self.on_connected(*peer);
         }
         let retry = self.retry(cx.now, config, key, error == DialError::Ourselves);
-        let peer = match key {
-            DialTarget::Peer(peer) => Some(*peer),
-            DialTarget::Address(_) => None,
-        };
         let retry_ms = retry.map(|delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
-        cx.tell(Notice::DialFailed { peer, source, error, retry_ms });
+        cx.tell(Notice::DialFailed { peer: peer_of(key), source, error, retry_ms });
     }
 
     /// Plans the next attempt after a failure, or gives the target up.
@@ -253,6 +354,11 @@ impl Dialer {
         self.unschedule(&key);
     }
 
+    /// Whether `peer` is one that we keep connected: by its id, however it was found out.
+    pub fn keeps(&self, peer: &PeerId) -> bool {
+        self.targets.get(&DialTarget::Peer(*peer)).is_some_and(|target| is_kept(target.source))
+    }
+
     /// Dials running.
     pub fn inflight(&self) -> u32 {
         self.inflight
@@ -266,5 +372,35 @@ impl Dialer {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.targets.is_empty()
+    }
+
+    /// Full structural check.
+    ///
+    /// # Errors
+    /// What does not hold.
+    pub fn check(&self) -> Result<(), &'static str> {
+        let due = self.targets.values().filter(|target| target.due.is_some()).count();
+        if due != self.due_kept.len() + self.due_found.len() {
+            return Err("targets and what is due disagree");
+        }
+        let counted: u64 = self.counts.values().map(|count| u64::from(*count)).sum();
+        if counted != self.targets.len() as u64 || self.by_source.len() != self.targets.len() {
+            return Err("targets and their sources disagree");
+        }
+        let found = |target: &&Target| target.op.is_some() && !is_kept(target.source);
+        let running = self.targets.values().filter(found).count();
+        if running == self.inflight_found as usize {
+            Ok(())
+        } else {
+            Err("dials of found targets are miscounted")
+        }
+    }
+}
+
+/// Who is expected at a target.
+const fn peer_of(key: &DialTarget) -> Option<PeerId> {
+    match key {
+        DialTarget::Peer(peer) => Some(*peer),
+        DialTarget::Address(_) => None,
     }
 }

@@ -74,6 +74,8 @@ pub enum DisconnectReason {
     Ourselves,
     /// The node stops.
     Shutdown,
+    /// A node of another chain, as its greeting says.
+    OtherNetwork,
 }
 
 /// Why a connection ended, as the shell saw it.
@@ -85,6 +87,8 @@ pub enum CloseReason {
     Remote,
     /// The transport failed, or a time-out of it.
     Transport,
+    /// Our transport closed it: it sent more bytes or messages than its budget, though it was read more slowly.
+    Flood,
 }
 
 /// Why a dial failed.
@@ -115,8 +119,6 @@ pub enum Source {
     Dht,
     /// Peer exchange, or an address request.
     Peer,
-    /// Identify.
-    Identify,
 }
 
 /// What happens to connections. Every transport reports here.
@@ -275,12 +277,13 @@ codec_enum!(Direction { 0 => Inbound(pending), 1 => Outbound(op) });
 codec_enum!(DisconnectReason {
     0 => Trimmed, 1 => Deaf, 2 => PrivateAddress, 3 => AddressLimit, 4 => SubnetLimit, 5 => PeerLimit,
     6 => HandshakeLimit, 7 => ConnectionLimit, 8 => Banned, 9 => Flood, 10 => Ourselves, 11 => Shutdown,
+    12 => OtherNetwork,
 });
-codec_enum!(CloseReason { 0 => Local, 1 => Remote, 2 => Transport });
+codec_enum!(CloseReason { 0 => Local, 1 => Remote, 2 => Transport, 3 => Flood });
 codec_enum!(DialError {
     0 => Unreachable(cause), 1 => WrongPeer(peer), 2 => NoAddress, 3 => TimedOut, 4 => Ourselves,
 });
-codec_enum!(Source { 0 => Bootstrap, 1 => Static, 2 => Cache, 3 => Dht, 4 => Peer, 5 => Identify });
+codec_enum!(Source { 0 => Bootstrap, 1 => Static, 2 => Cache, 3 => Dht, 4 => Peer });
 codec_enum!(Event {
     0 => Listening { addr },
     1 => ListeningEnded { addr },

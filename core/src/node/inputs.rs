@@ -16,6 +16,7 @@ use crate::input::{Action, Document, Input, OpResult};
 use crate::op::OpId;
 use crate::sink::Sink;
 use crate::teranode::gossip::Delivered;
+use crate::teranode::legacy::Parting;
 use crate::time::{Now, Timer};
 
 impl Node {
@@ -31,7 +32,10 @@ impl Node {
             Input::Teranode(input) => {
                 let (mut cx, parts) = self.split(now, out);
                 let connected = parts.conns.table().peer_count();
-                parts.teranode.on_input(&mut cx, &parts.env, connected, input);
+                let parting = parts.teranode.on_input(&mut cx, &parts.env, connected, input);
+                if let Some((peer, reason)) = parting {
+                    parts.conns.disconnect(&mut cx, &peer, reason);
+                }
             }
             Input::Op(op, result) => self.on_op(now, op, result, out),
             Input::Loaded(Document::AddressCache, content) => {
@@ -84,7 +88,7 @@ impl Node {
             Input::Conn(conn::Event::AddressesAsked { ask, .. }) => {
                 out.push(conn::Action::AnswerAddresses { ask, addrs: Vec::new() }.into());
             }
-            Input::Op(op, result) => self.on_op_after_stop(op, &result),
+            Input::Op(op, result) => self.on_op_after_stop(now, op, result, out),
             Input::Start
             | Input::Timeout
             | Input::Conn(_)
@@ -96,14 +100,31 @@ impl Node {
         }
     }
 
-    fn on_op_after_stop(&mut self, op: OpId, _result: &OpResult) {
-        if self.state.ops.complete(op).is_err() {
-            self.state.counters.ops_unknown += 1;
+    /// What was begun before is counted to its end; nothing follows from it any more.
+    fn on_op_after_stop(&mut self, now: Now, op: OpId, result: OpResult, out: &mut impl Sink<Action>) {
+        let (mut cx, parts) = self.split(now, out);
+        let Ok(purpose) = cx.ops.complete(op) else {
+            cx.counters.ops_unknown = cx.counters.ops_unknown.saturating_add(1);
+            return;
+        };
+        match purpose {
+            Purpose::Publish(_) | Purpose::PublishLegacy | Purpose::Produce { .. } | Purpose::Store(_) => {
+                complete(&mut cx, parts, purpose, result);
+            }
+            Purpose::Dial(_)
+            | Purpose::BlockHeader(_)
+            | Purpose::BestBlock(_)
+            | Purpose::Status
+            | Purpose::Ask(_)
+            | Purpose::Provide
+            | Purpose::Search
+            | Purpose::SendDirect(_)
+            | Purpose::Greet(_) => {}
         }
     }
 
     fn on_conn(&mut self, now: Now, event: conn::Event, out: &mut impl Sink<Action>) {
-        let (mut cx, parts) = self.split(now, out);
+        let (mut cx, mut parts) = self.split(now, out);
         let change = parts.conns.on_event(&mut cx, parts.conn_config, parts.timers, parts.local_peer, event);
         match change {
             Change::None => {}
@@ -116,10 +137,14 @@ impl Node {
                     parts.conns.disconnect(&mut cx, &peer, DisconnectReason::Banned);
                 }
             }
-            Change::Disconnected(peer) => {
-                parts.teranode.on_disconnected(&peer);
-                parts.interests.forget(&peer);
-                parts.watchdog.leave(&peer);
+            Change::Disconnected(peer) => parts.forget(&peer),
+            Change::Flooded { peer, was_last } => {
+                if was_last {
+                    parts.forget(&peer);
+                }
+                if let Some(peer) = parts.teranode.on_flood(&mut cx, &parts.env, peer) {
+                    parts.conns.disconnect(&mut cx, &peer, DisconnectReason::Banned);
+                }
             }
         }
     }
@@ -131,9 +156,10 @@ impl Node {
             gossipsub::Event::Delivered { id, topic, propagation_source, source, data } => {
                 parts.watchdog.on_delivered(now, &propagation_source, data.len());
                 let delivered = Delivered { id, propagation_source, source, data };
-                let banned = on_delivered(&mut cx, parts.env, parts.teranode, parts.inner, &topic, delivered);
-                if let Some(peer) = banned {
-                    parts.conns.disconnect(&mut cx, &peer, DisconnectReason::Banned);
+                let parting =
+                    on_delivered(&mut cx, parts.env, parts.teranode, parts.inner, &topic, delivered);
+                if let Some((peer, reason)) = parting {
+                    parts.conns.disconnect(&mut cx, &peer, reason);
                 }
             }
             gossipsub::Event::Subscribed { peer, topic } => {
@@ -176,7 +202,7 @@ impl Node {
     }
 }
 
-/// A message on any topic. Returns its author if that is banned from now on.
+/// A message on any topic. Returns whom to part from.
 fn on_delivered<S: Sink<Action>>(
     cx: &mut Ctx<'_, S>,
     env: crate::teranode::service::Env<'_>,
@@ -184,22 +210,27 @@ fn on_delivered<S: Sink<Action>>(
     inner: &mut Vec<u8>,
     topic: &gossipsub::Topic,
     delivered: Delivered,
-) -> Option<PeerId> {
+) -> Option<Parting> {
     cx.counters.delivered = cx.counters.delivered.saturating_add(1);
     cx.counters.delivered_bytes = cx.counters.delivered_bytes.saturating_add(delivered.data.len() as u64);
     if let Some(kind) = env.topics.kind(topic) {
-        return teranode.on_delivered(cx, &env, inner, kind, delivered);
+        let banned = teranode.on_delivered(cx, &env, inner, kind, delivered)?;
+        return Some((banned, DisconnectReason::Banned));
     }
-    let acceptance = teranode.on_legacy_topic(cx, &env, topic, &delivered);
-    let counter = match acceptance {
-        Some(_) => &mut cx.counters.gossip_legacy,
-        None => &mut cx.counters.gossip_unknown_topic,
+    let end = teranode.on_legacy_topic(cx, &env, topic, &delivered);
+    let acceptance = match end {
+        Some((cause, _)) => {
+            cx.counters.end_legacy(cause);
+            cause.acceptance_by(&env)
+        }
+        None => {
+            cx.counters.gossip_unknown_topic = cx.counters.gossip_unknown_topic.saturating_add(1);
+            Acceptance::Ignore
+        }
     };
-    *counter = counter.saturating_add(1);
-    let acceptance = acceptance.unwrap_or(Acceptance::Ignore);
     let Delivered { id, propagation_source, .. } = delivered;
     cx.push(gossipsub::Action::Report { id, propagation_source, acceptance });
-    None
+    end.and_then(|(_, parting)| parting)
 }
 
 /// Connected peers that subscribed to a topic of ours, with their names for the address cache.

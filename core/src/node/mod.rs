@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 use peerage_proto::peer_id::PeerId;
 
 use crate::codec::{Encode, Output};
+use crate::common::sip::HashKey;
 use crate::common::timers::Timers;
 use crate::config::Config;
 use crate::conn::Connections;
@@ -106,6 +107,7 @@ impl Node {
     pub fn new(config: Config, seed: [u8; 32], now: Now) -> Result<Self, ConfigError> {
         config.validate()?;
         let topics = Topics::new(&config.teranode);
+        let key = HashKey::fork(&seed);
         let joined: Vec<_> = topics.all().cloned().collect();
         let state = NodeState {
             last: now,
@@ -114,10 +116,10 @@ impl Node {
             timers: Timers::default(),
             ops: Ops::default(),
             counters: Counters::default(),
-            conns: Connections::new(&config.limits, &seed, &joined),
+            conns: Connections::new(&config.limits, &seed, key, &joined),
             interests: Interests::default(),
             watchdog: Watchdog::default(),
-            teranode: Service::new(&config.teranode, &config.limits, &config.local_peer, now),
+            teranode: Service::new(&config.teranode, &config.limits, key, &config.local_peer, now),
             health: Health::default(),
         };
         let local_text = config.local_peer.to_base58();
@@ -152,7 +154,7 @@ impl Node {
     pub fn check_invariants(&self) -> Result<(), &'static str> {
         let state = &self.state;
         state.teranode.check()?;
-        state.conns.book().check()?;
+        state.conns.check()?;
         if !state.counters.is_conserved() {
             return Err("a delivered message has no end, or two");
         }
@@ -213,6 +215,15 @@ struct Parts<'a> {
     watchdog: &'a mut Watchdog,
     teranode: &'a mut Service,
     inner: &'a mut Vec<u8>,
+}
+
+impl Parts<'_> {
+    /// The last connection of `peer` ended: nothing outlives it.
+    fn forget(&mut self, peer: &PeerId) {
+        self.teranode.on_disconnected(peer);
+        self.interests.forget(peer);
+        self.watchdog.leave(peer);
+    }
 }
 
 impl Encode for Node {

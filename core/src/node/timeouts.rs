@@ -1,5 +1,7 @@
 //! What is due when a deadline passes: expired work only, each kind once.
 
+use core::time::Duration;
+
 use super::Node;
 use super::inputs::save_addresses;
 use crate::conn::DisconnectReason;
@@ -22,7 +24,10 @@ impl Node {
         let (mut cx, mut parts) = self.split(now, out);
         let config = parts.conn_config;
         match timer {
-            Timer::Dial => parts.conns.dial_due(&mut cx, config, parts.timers),
+            Timer::Dial => {
+                let bans = parts.teranode.bans();
+                parts.conns.dial_due(&mut cx, config, parts.timers, |peer| bans.is_banned(now, peer));
+            }
             Timer::Trim => {
                 let interests = parts.interests;
                 parts.conns.trim(&mut cx, config, parts.timers, |peer| {
@@ -56,8 +61,11 @@ impl Node {
                 parts.teranode.ping_feed(&mut cx, &parts.env);
             }
             Timer::Sweep => {
-                parts.timers.set(Timer::Sweep, now.mono.after(parts.env.config.sweep_interval));
-                parts.teranode.sweep(now, &parts.env);
+                let budget = cx.limits.work_per_input_max;
+                let left = parts.teranode.sweep(now, &parts.env, budget);
+                let left = parts.conns.sweep(now, config, budget) || left;
+                let delay = if left { Duration::ZERO } else { parts.env.config.sweep_interval };
+                parts.timers.set(Timer::Sweep, now.mono.after(delay));
                 parts.watchdog.sweep(now);
                 let registry = parts.teranode.registry();
                 parts.conns.forget_asked(|author| registry.get(author).is_some());

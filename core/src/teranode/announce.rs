@@ -10,17 +10,20 @@ use peerage_proto::peer_id::PeerId;
 
 use super::chain::{self, Answer, Block, Event, QueryError};
 use super::config::Config;
+use super::registry::cut;
 use super::service::{Env, Service};
 use super::{Action, Record, TopicKind};
-use crate::common::fair_map::FairMap;
+use crate::common::fair_map::{Aged, FairMap};
+use crate::common::sip::HashKey;
 use crate::common::token_bucket::TokenBucket;
 use crate::explain::Notice;
+use crate::explain::counters::BlockedAt;
 use crate::input;
 use crate::limits::Limits;
 use crate::node::ctx::{Ctx, Purpose};
 use crate::sink::Sink;
 use crate::state::state;
-use crate::time::{Instant, Now};
+use crate::time::Now;
 
 /// A rejected transaction is not announced again within this time (spec 14.2).
 const REJECTED_AGAIN: Duration = Duration::from_secs(30);
@@ -38,9 +41,10 @@ state! {
 
 impl RejectedGate {
     /// A gate that nothing has passed yet.
-    pub fn new(config: &Config, limits: &Limits) -> Self {
+    pub fn new(config: &Config, limits: &Limits, key: HashKey) -> Self {
         let (per_second, burst) = config.rejected_tx_rate;
-        Self { bucket: TokenBucket::new(per_second, burst), recent: FairMap::new(limits.seen_hashes_max) }
+        let recent = FairMap::new(limits.seen_hashes_max, key);
+        Self { bucket: TokenBucket::new(per_second, burst), recent }
     }
 
     fn pass(&mut self, now: Now, config: &Config, local_peer: &PeerId, tx_id: Hash256) -> bool {
@@ -59,10 +63,10 @@ impl RejectedGate {
         self.bucket.give_back();
     }
 
-    /// Forgets what may be announced again.
-    pub fn sweep(&mut self, now: Now) {
-        let window = u64::try_from(REJECTED_AGAIN.as_micros()).unwrap_or(u64::MAX);
-        self.recent.expire(Instant::from_micros(now.mono.as_micros().saturating_sub(window)));
+    /// Forgets what may be announced again, up to `budget` of it; whether some is left.
+    #[must_use]
+    pub fn sweep(&mut self, now: Now, budget: u32) -> bool {
+        self.recent.expire(now.mono, now.mono.before(REJECTED_AGAIN), budget, |_, ()| Aged::Over)
     }
 }
 
@@ -94,7 +98,7 @@ impl Service {
     fn may_announce<S>(&self, cx: &mut Ctx<'_, S>, env: &Env<'_>, kind: TopicKind) -> bool {
         let may = super::publish::may_publish(env.config, self.own.fsm(), kind);
         if !may {
-            cx.counters.publish_blocked = cx.counters.publish_blocked.saturating_add(1);
+            cx.counters.publish_blocked.count(kind, self.own.fsm(), BlockedAt::Precheck);
         }
         may
     }
@@ -182,7 +186,7 @@ pub(super) fn with_block_message<T>(
     use_it(&BlockMessage {
         peer_id: Cow::Borrowed(env.local_text),
         client_name: Cow::Borrowed(&env.config.client_name),
-        data_hub_url: Cow::Borrowed(&env.config.base_url),
+        data_hub_url: Cow::Borrowed(env.config.base_url_shown()),
         hash: Cow::Borrowed(ascii(&text)),
         height: block.height,
         header: Cow::Owned(block.header.to_hex()),
@@ -193,11 +197,6 @@ pub(super) fn with_block_message<T>(
 /// Hexadecimal digits are text.
 pub(super) fn ascii(digits: &[u8; 64]) -> &str {
     core::str::from_utf8(digits).unwrap_or_default()
-}
-
-/// The longest head of `text` of at most `max` bytes.
-fn cut(text: &str, max: usize) -> &str {
-    text.get(..text.floor_char_boundary(max)).unwrap_or(text)
 }
 
 fn hash_of<S>(cx: &mut Ctx<'_, S>, bytes: &[u8]) -> Option<Hash256> {

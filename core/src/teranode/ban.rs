@@ -8,6 +8,7 @@ use peerage_proto::peer_id::PeerId;
 use crate::codec::codec_enum;
 use crate::common::fair_map::{FairMap, Inserted};
 use crate::common::ring::Ring;
+use crate::common::sip::HashKey;
 use crate::limits::Limits;
 use crate::state::{alter_leaf, state};
 use crate::time::{Instant, Now, UnixTime};
@@ -77,8 +78,10 @@ state! {
         threshold: u32,
         duration: Duration,
         scores: FairMap<PeerId, Score>,
-        /// Banned peers by the end of their ban.
-        expiry: BTreeSet<(Instant, PeerId)>,
+        /// Scores by their end: that of the ban, or when the last point has decayed.
+        ends: BTreeSet<(Instant, PeerId)>,
+        /// Of them: bans.
+        banned: u32,
         reasons_max: u32,
     }
 }
@@ -100,19 +103,23 @@ pub enum Outcome {
 
 impl BanManager {
     /// No scores yet.
-    pub fn new(threshold: u32, duration: Duration, limits: &Limits) -> Self {
+    pub fn new(threshold: u32, duration: Duration, limits: &Limits, key: HashKey) -> Self {
         Self {
             threshold,
             duration,
-            scores: FairMap::new(limits.ban_scores_max),
-            expiry: BTreeSet::new(),
+            scores: FairMap::new(limits.ban_scores_max, key),
+            ends: BTreeSet::new(),
+            banned: 0,
             reasons_max: limits.ban_reasons_max,
         }
     }
 
     /// `peer`, heard through `owner`, loses points.
     pub fn add_score(&mut self, now: Now, peer: PeerId, owner: PeerId, reason: BanReason) -> Outcome {
-        self.expire(now);
+        // One that is over begins anew.
+        if self.scores.get(&peer).is_some_and(|score| score.end() <= now.mono) {
+            self.forget(&peer);
+        }
         if self.scores.get(&peer).is_none() {
             let score = Score {
                 points: 0,
@@ -122,35 +129,48 @@ impl BanManager {
             };
             let banned = |_: &PeerId, score: &Score| score.banned_until.is_some();
             match self.scores.insert_keeping(now.mono, peer, owner, score, banned) {
-                Inserted::Evicted(victim, score) => {
-                    if let Some((until, _)) = score.banned_until {
-                        self.expiry.remove(&(until, victim));
-                    }
-                }
+                Inserted::Evicted(victim, score) => self.unindex(&victim, &score),
                 Inserted::New | Inserted::Replaced(_) => {}
                 Inserted::Refused => return Outcome::Scored(reason.points()),
             }
         }
         let (threshold, duration) = (self.threshold, self.duration);
         let Some(score) = self.scores.get_mut(&peer) else { return Outcome::Scored(0) };
+        let former = score.end();
         score.decay(now.mono);
         score.points = score.points.saturating_add(reason.points());
         score.reasons.push(reason);
         if score.banned_until.is_some() {
             return Outcome::AlreadyBanned;
         }
-        if score.points < threshold {
-            return Outcome::Scored(score.points);
+        let outcome = if score.points < threshold {
+            Outcome::Scored(score.points)
+        } else {
+            let until = (now.mono.after(duration), now.wall.after(duration));
+            score.banned_until = Some(until);
+            self.banned = self.banned.saturating_add(1);
+            Outcome::Banned { until: until.1 }
+        };
+        let end = score.end();
+        self.ends.remove(&(former, peer));
+        self.ends.insert((end, peer));
+        outcome
+    }
+
+    fn forget(&mut self, peer: &PeerId) {
+        if let Some(score) = self.scores.remove(peer) {
+            self.unindex(peer, &score);
         }
-        let until = (now.mono.after(duration), now.wall.after(duration));
-        score.banned_until = Some(until);
-        self.expiry.insert((until.0, peer));
-        Outcome::Banned { until: until.1 }
+    }
+
+    fn unindex(&mut self, peer: &PeerId, score: &Score) {
+        self.ends.remove(&(score.end(), *peer));
+        self.banned = self.banned.saturating_sub(u32::from(score.banned_until.is_some()));
     }
 
     /// Whether `peer` is banned now.
     pub fn is_banned(&self, now: Now, peer: &PeerId) -> bool {
-        if self.expiry.is_empty() {
+        if self.banned == 0 {
             return false;
         }
         let until = self.scores.get(peer).and_then(|score| score.banned_until);
@@ -159,38 +179,30 @@ impl BanManager {
 
     /// The score of `peer` as of now, decay included.
     pub fn score(&self, now: Now, peer: &PeerId) -> u32 {
-        self.scores.get(peer).map_or(0, |score| {
-            let mut score = score.clone();
-            score.decay(now.mono);
-            score.points
-        })
+        let score = self.scores.get(peer).filter(|score| score.end() > now.mono);
+        score.map_or(0, |score| score.points_at(now.mono).0)
     }
 
-    /// Ends bans that are over; their scores go with them.
-    pub fn expire(&mut self, now: Now) {
-        while let Some((until, peer)) = self.expiry.first().copied() {
-            if until > now.mono {
-                return;
-            }
-            self.expiry.pop_first();
-            self.scores.remove(&peer);
+    /// Forgets bans that are over and scores that have decayed to nothing, up to `budget` of them; whether some are left.
+    #[must_use]
+    pub fn sweep(&mut self, now: Now, budget: u32) -> bool {
+        let due =
+            |ends: &BTreeSet<(Instant, PeerId)>| ends.first().copied().filter(|(end, _)| *end <= now.mono);
+        for _ in 0..budget {
+            let Some((_, peer)) = due(&self.ends) else { return false };
+            self.forget(&peer);
         }
+        due(&self.ends).is_some()
     }
 
-    /// Forgets scores that have decayed to nothing.
-    pub fn sweep(&mut self, now: Now) {
-        self.expire(now);
-        let gone = |_: &PeerId, score: &Score| {
-            let mut score = score.clone();
-            score.decay(now.mono);
-            score.points == 0 && score.banned_until.is_none()
-        };
-        self.scores.expire_if(now.mono, gone);
-    }
-
-    /// Peers banned now, and until when.
+    /// Peers with a ban that is not forgotten yet, and until when.
     pub fn banned(&self) -> impl Iterator<Item = (&PeerId, UnixTime)> {
-        self.expiry.iter().filter_map(|(_, peer)| Some((peer, self.scores.get(peer)?.banned_until?.1)))
+        self.ends.iter().filter_map(|(_, peer)| Some((peer, self.scores.get(peer)?.banned_until?.1)))
+    }
+
+    /// Number of them.
+    pub fn banned_count(&self) -> u32 {
+        self.banned
     }
 
     /// Number of scores.
@@ -209,20 +221,36 @@ impl BanManager {
     /// What does not hold.
     pub fn check(&self) -> Result<(), &'static str> {
         let banned = self.scores.iter().filter(|(_, score)| score.banned_until.is_some()).count();
-        if banned != self.expiry.len() {
-            return Err("bans and their ends disagree");
+        if banned != self.banned as usize {
+            return Err("bans are miscounted");
+        }
+        let ends = self
+            .ends
+            .iter()
+            .all(|(end, peer)| self.scores.get(peer).is_some_and(|score| score.end() == *end));
+        if !ends || self.ends.len() != self.scores.len() {
+            return Err("scores and their ends disagree");
         }
         self.scores.check()
     }
 }
 
 impl Score {
-    /// One point a full minute; what is left of a minute counts on.
+    /// One point less a full minute; what is left of a minute counts on.
     fn decay(&mut self, now: Instant) {
+        (self.points, self.updated) = self.points_at(now);
+    }
+
+    fn points_at(&self, now: Instant) -> (u32, Instant) {
         let minutes = now.saturating_since(self.updated).as_secs() / DECAY.as_secs();
         let minutes = u32::try_from(minutes).unwrap_or(u32::MAX);
-        self.points = self.points.saturating_sub(minutes);
-        self.updated = self.updated.after(DECAY.saturating_mul(minutes));
+        (self.points.saturating_sub(minutes), self.updated.after(DECAY.saturating_mul(minutes)))
+    }
+
+    /// When nothing is left of it.
+    fn end(&self) -> Instant {
+        self.banned_until
+            .map_or_else(|| self.updated.after(DECAY.saturating_mul(self.points)), |(until, _)| until)
     }
 }
 
@@ -242,7 +270,7 @@ mod tests {
     }
 
     fn manager() -> BanManager {
-        BanManager::new(100, DAY, &Limits::default())
+        BanManager::new(100, DAY, &Limits::default(), HashKey::known())
     }
 
     fn add(bans: &mut BanManager, at: u64, reason: BanReason) -> Outcome {
@@ -280,7 +308,8 @@ mod tests {
         }
         assert!(bans.is_banned(Now::at_secs(DAY.as_secs() - 1), &peer(1)));
         assert!(!bans.is_banned(Now::at_secs(DAY.as_secs()), &peer(1)));
-        bans.expire(Now::at_secs(DAY.as_secs()));
+        assert_eq!(bans.score(Now::at_secs(DAY.as_secs()), &peer(1)), 0, "before it is swept too");
+        assert!(!bans.sweep(Now::at_secs(DAY.as_secs()), 9));
         assert_eq!((bans.score(Now::at_secs(DAY.as_secs()), &peer(1)), bans.len()), (0, 0));
     }
 
@@ -294,7 +323,8 @@ mod tests {
 
     #[test]
     fn invented_ids_push_out_no_ban_that_came_through_another_neighbour() {
-        let mut bans = BanManager::new(100, DAY, &Limits { ban_scores_max: 10, ..Limits::default() });
+        let limits = Limits { ban_scores_max: 10, ..Limits::default() };
+        let mut bans = BanManager::new(100, DAY, &limits, HashKey::known());
         for _ in 0..2 {
             let _ = bans.add_score(Now::at_secs(0), peer(1), peer(2), BanReason::Spam);
         }
@@ -309,9 +339,9 @@ mod tests {
     fn decayed_scores_are_forgotten() {
         let mut bans = manager();
         let _ = add(&mut bans, 0, BanReason::Unknown);
-        bans.sweep(Now::at_secs(59));
+        assert!(!bans.sweep(Now::at_secs(59), 9));
         assert_eq!(bans.len(), 1);
-        bans.sweep(Now::at_secs(60));
+        assert!(!bans.sweep(Now::at_secs(60), 9));
         assert!(bans.is_empty());
     }
 }

@@ -23,6 +23,12 @@ pub enum FsmState {
 }
 
 impl FsmState {
+    /// Number of states.
+    pub const COUNT: usize = 4;
+    /// Every state.
+    pub const ALL: [Self; Self::COUNT] =
+        [Self::Idle, Self::Running, Self::CatchingBlocks, Self::LegacySyncing];
+
     /// The state's name on the wire.
     pub const fn name(self) -> &'static str {
         match self {

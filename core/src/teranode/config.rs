@@ -215,6 +215,14 @@ impl Config {
         }
     }
 
+    /// The DataHub URL that others are told: none while we only listen.
+    pub fn base_url_shown(&self) -> &str {
+        match self.listen_mode {
+            ListenMode::Full => &self.base_url,
+            ListenMode::ListenOnly | ListenMode::Silent => "",
+        }
+    }
+
     /// Full name of a topic: prefix, dash, name.
     pub fn topic(&self, kind: TopicKind) -> Topic {
         let name = match kind {

@@ -7,17 +7,20 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 use peerage_proto::hash::Hash256;
-use peerage_proto::json::{BestBlockMessage, HandshakeMessage, MiningOnMessage};
+use peerage_proto::json::{BestBlockMessage, BlockMessage, HandshakeMessage, MiningOnMessage};
 use peerage_proto::notification::{Notification, timestamp};
 use peerage_proto::peer_id::PeerId;
 
+use super::Action;
 use super::announce::{ascii, with_block_message};
 use super::chain::{self, Answer, QueryError};
 use super::config::ListenMode;
+use super::gossip::{DISPLAY_TEXT_MAX, Delivered, Sender, clean, empty_unless_usable};
 use super::registry::Told;
 use super::service::{Env, Service};
-use super::{Action, gossip::Delivered};
-use crate::gossipsub::{Acceptance, Topic};
+use super::verdict::Cause;
+use crate::conn::DisconnectReason;
+use crate::gossipsub::Topic;
 use crate::input;
 use crate::node::ctx::{Ctx, Purpose};
 use crate::sink::Sink;
@@ -26,65 +29,109 @@ use crate::sink::Sink;
 const DOCUMENT_BYTES_MAX: usize = 64 << 10;
 
 impl Service {
-    /// What the router is told of a message on a topic of the older family, which is used; none: the topic is not one of
-    /// those. They carry no envelope.
+    /// How a message on a topic of the older family ended, and whom to part from; none: the topic is not one of those. They
+    /// carry no envelope. The same table of verdicts holds as on the topics of today.
     pub fn on_legacy_topic<S: Sink<input::Action>>(
         &mut self,
         cx: &mut Ctx<'_, S>,
         env: &Env<'_>,
         topic: &Topic,
         delivered: &Delivered,
-    ) -> Option<Acceptance> {
-        let Delivered { source, data, .. } = delivered;
+    ) -> Option<(Cause, Option<Parting>)> {
+        let Delivered { source, propagation_source, data, .. } = delivered;
         if !env.topics.is_legacy(topic) {
             return None;
         }
-        if self.bans.is_banned(cx.now, source) && !env.is_strict() {
-            return Some(Acceptance::Ignore);
-        }
+        let from = Sender { source: *source, propagation_source: *propagation_source, inner_len: data.len() };
         let is = |legacy: &Option<Topic>| legacy.as_ref() == Some(topic);
-        let fits = data.len() <= DOCUMENT_BYTES_MAX && source != env.local_peer;
-        match () {
-            () if is(&env.topics.handshake) && fits => self.on_handshake(cx, env, *source, data),
-            () if is(&env.topics.best_block) && fits => self.on_best_block(cx, env, *source, data),
-            () if is(&env.topics.mining_on) && fits => self.on_mining_on(cx, env, *source, data),
-            () => return Some(Acceptance::Ignore),
-        }
-        Some(Acceptance::Accept)
+        let cause = match () {
+            () if source == env.local_peer => Cause::Own,
+            () if self.bans.is_banned(cx.now, source) && !env.is_strict() => Cause::Banned,
+            () if data.len() > DOCUMENT_BYTES_MAX => Cause::TooLarge,
+            () if is(&env.topics.handshake) => self.on_handshake(cx, env, from, data),
+            () if is(&env.topics.best_block) => self.on_best_block(cx, env, from, data),
+            () => self.on_mining_on(cx, env, from, data),
+        };
+        Some((cause, self.charge(cx, env, from, cause)))
     }
 
-    /// A document on a direct stream: a handshake, or a block in answer to a request of ours.
+    /// Takes what `cause` costs the author, which no message of the reference does. Who turns out to be of another chain, or
+    /// is banned by it, is parted from.
+    fn charge<S: Sink<input::Action>>(
+        &mut self,
+        cx: &mut Ctx<'_, S>,
+        env: &Env<'_>,
+        from: Sender,
+        cause: Cause,
+    ) -> Option<Parting> {
+        if env.is_strict() {
+            return None;
+        }
+        if cause == Cause::OtherNetwork {
+            return Some((from.source, DisconnectReason::OtherNetwork));
+        }
+        let banned = self.penalise(cx, from.source, from.propagation_source, cause.penalty()?)?;
+        Some((banned, DisconnectReason::Banned))
+    }
+
+    /// A document on a direct stream: a handshake, or a block in answer to a request of ours. Returns whom to part
+    /// from.
     pub fn on_direct<S: Sink<input::Action>>(
         &mut self,
         cx: &mut Ctx<'_, S>,
         env: &Env<'_>,
-        from: PeerId,
+        sender: PeerId,
         data: &Bytes,
-    ) {
+    ) -> Option<Parting> {
         if env.topics.handshake.is_none() || data.len() > DOCUMENT_BYTES_MAX {
-            return;
+            return None;
         }
-        if is_handshake(data) {
-            self.on_handshake(cx, env, from, data);
+        let from = Sender { source: sender, propagation_source: sender, inner_len: data.len() };
+        let cause = if is_handshake(data) {
+            self.on_handshake(cx, env, from, data)
         } else {
-            self.on_direct_block(cx, env, from, data);
-        }
+            self.on_direct_block(cx, env, from, data)
+        };
+        self.charge(cx, env, from, cause)
     }
 
-    fn on_direct_block<S>(&mut self, cx: &Ctx<'_, S>, env: &Env<'_>, from: PeerId, data: &[u8]) {
-        let Ok(message) = peerage_proto::json::BlockMessage::decode(data) else { return };
-        if message.peer_id == env.local_text || self.bans.is_banned(cx.now, &from) {
-            return;
+    fn on_direct_block<S>(&mut self, cx: &Ctx<'_, S>, env: &Env<'_>, from: Sender, data: &[u8]) -> Cause {
+        let Ok(mut message) = BlockMessage::decode(data) else { return Cause::NotJson };
+        if let Err(cause) = self.vet_legacy(cx, env, from, &message.peer_id) {
+            return cause;
         }
-        self.registry.touch(cx.now, from, from, data.len());
+        let Some(block_hash) = hash_told(env, &message.hash) else { return Cause::BadField };
+        sanitise(env, &mut [&mut message.client_name], &mut message.data_hub_url);
+        self.registry.touch(cx.now, from.source, from.propagation_source, from.inner_len);
+        let height = self.within_horizon(env, message.height);
         let told = Told {
             client_name: &message.client_name,
-            height: message.height,
-            block_hash: Hash256::from_display(&message.hash).ok(),
+            height,
+            block_hash: block_hash.filter(|_| height == message.height),
             data_hub_url: &message.data_hub_url,
             storage: "",
         };
-        self.registry.put(&from, &told);
+        self.registry.put(&from.source, &told);
+        if height < message.height { Cause::BeyondHorizon } else { Cause::Handled }
+    }
+
+    /// What a document passes after decoding: form of the id, claim, our own. Who forwards it signs nothing: the author is
+    /// compared, not the neighbour.
+    fn vet_legacy<S>(
+        &self,
+        cx: &Ctx<'_, S>,
+        env: &Env<'_>,
+        from: Sender,
+        claimed: &str,
+    ) -> Result<(), Cause> {
+        if env.is_strict() {
+            return match claimed == env.local_text {
+                true => Err(Cause::Own),
+                false if self.bans.is_banned(cx.now, &from.source) => Err(Cause::Banned),
+                false => Ok(()),
+            };
+        }
+        self.vet_claim(cx, env, &from.source, claimed)
     }
 
     /// A new connection is greeted on a direct stream; if that fails, on the topic.
@@ -116,10 +163,7 @@ impl Service {
             peer_id: Cow::Borrowed(env.local_text),
             best_height: tip.map_or(0, |tip| tip.height),
             best_hash: Cow::Borrowed(ascii(&hash)),
-            data_hub_url: Cow::Borrowed(match env.config.listen_mode {
-                ListenMode::Full => &env.config.base_url,
-                ListenMode::ListenOnly | ListenMode::Silent => "",
-            }),
+            data_hub_url: Cow::Borrowed(env.config.base_url_shown()),
             user_agent: Cow::Owned(user_agent(&env.config.version)),
             services: 1,
             topic_prefix: Cow::Borrowed(&env.config.topic_prefix),
@@ -133,55 +177,70 @@ impl Service {
         &mut self,
         cx: &mut Ctx<'_, S>,
         env: &Env<'_>,
-        from: PeerId,
+        from: Sender,
         data: &[u8],
-    ) {
-        let Ok(message) = HandshakeMessage::decode(data) else { return };
-        if message.peer_id == env.local_text || self.bans.is_banned(cx.now, &from) {
-            return;
+    ) -> Cause {
+        let Ok(mut message) = HandshakeMessage::decode(data) else { return Cause::NotJson };
+        if let Err(cause) = self.vet_legacy(cx, env, from, &message.peer_id) {
+            return cause;
         }
-        self.registry.touch(cx.now, from, from, data.len());
+        let Some(block_hash) = hash_told(env, &message.best_hash) else { return Cause::BadField };
+        self.registry.touch(cx.now, from.source, from.propagation_source, from.inner_len);
         let prefix_fits = message.topic_prefix == env.config.topic_prefix
             || (message.topic_prefix.is_empty() && env.config.accept_legacy_handshake);
         if !prefix_fits {
-            return;
+            return Cause::OtherNetwork;
         }
+        sanitise(env, &mut [], &mut message.data_hub_url);
+        let height = self.within_horizon(env, message.best_height);
         let told = Told {
             client_name: "",
-            height: message.best_height,
-            block_hash: Hash256::from_display(&message.best_hash).ok(),
+            height,
+            block_hash: block_hash.filter(|_| height == message.best_height),
             data_hub_url: &message.data_hub_url,
             storage: "",
         };
-        self.registry.put(&from, &told);
+        self.registry.put(&from.source, &told);
         if message.kind == "version" {
             let document = self.handshake(env, "verack");
-            send_direct(cx, from, document);
+            send_direct(cx, from.source, document);
         }
+        if height < message.best_height { Cause::BeyondHorizon } else { Cause::Handled }
     }
 
     fn on_best_block<S: Sink<input::Action>>(
         &mut self,
         cx: &mut Ctx<'_, S>,
         env: &Env<'_>,
-        from: PeerId,
+        from: Sender,
         data: &[u8],
-    ) {
-        self.registry.touch(cx.now, from, from, data.len());
+    ) -> Cause {
         match BestBlockMessage::decode(data) {
             Ok(BestBlockMessage::Request { peer_id }) => {
-                let Ok(asker) = PeerId::from_base58(&peer_id) else { return };
-                let Some(tip) = self.own.tip().filter(|_| asker != *env.local_peer) else { return };
-                let hash = tip.header.hash();
+                // An answer goes to whoever signed the question: else anybody could have us send to anybody.
+                if let Err(cause) = self.vet_legacy(cx, env, from, &peer_id) {
+                    return cause;
+                }
+                let Ok(asker) = PeerId::from_base58(&peer_id) else { return Cause::BadField };
+                self.registry.touch(cx.now, from.source, from.propagation_source, from.inner_len);
+                let Some(hash) = self.own.tip().map(|tip| tip.header.hash()) else { return Cause::Handled };
                 if let Some(op) = cx.begin(Purpose::BestBlock(asker)) {
                     cx.push(Action::Query { op, query: chain::Query::Header { hash } });
                 }
+                Cause::Handled
             }
-            Ok(BestBlockMessage::Announce { height, hash }) => {
-                let block_hash = Hash256::from_display(&hash).ok();
-                self.registry.put(&from, &Told { height, block_hash, ..Told::default() });
+            Ok(BestBlockMessage::Announce { height: told, hash }) => {
+                if env.is_strict() && self.bans.is_banned(cx.now, &from.source) {
+                    return Cause::Banned;
+                }
+                let Some(block_hash) = hash_told(env, &hash) else { return Cause::BadField };
+                self.registry.touch(cx.now, from.source, from.propagation_source, from.inner_len);
+                let height = self.within_horizon(env, told);
+                let block_hash = block_hash.filter(|_| height == told);
+                self.registry.put(&from.source, &Told { height, block_hash, ..Told::default() });
+                if height < told { Cause::BeyondHorizon } else { Cause::Handled }
             }
-            Err(_) => {}
+            Err(_) => Cause::NotJson,
         }
     }
 
@@ -203,21 +262,52 @@ impl Service {
         &mut self,
         cx: &mut Ctx<'_, S>,
         env: &Env<'_>,
-        from: PeerId,
+        from: Sender,
         data: &[u8],
-    ) {
-        let Ok(message) = MiningOnMessage::decode(data) else { return };
-        if message.peer_id == env.local_text || self.bans.is_banned(cx.now, &from) {
-            return;
+    ) -> Cause {
+        let Ok(mut message) = MiningOnMessage::decode(data) else { return Cause::NotJson };
+        // The shortest form names no sender.
+        let claimed = match &*message.peer_id {
+            "" if !env.is_strict() => from.source.to_base58(),
+            claimed => claimed.into(),
+        };
+        if let Err(cause) = self.vet_legacy(cx, env, from, &claimed) {
+            return cause;
         }
-        self.registry.touch(cx.now, from, from, data.len());
+        if hash_told(env, &message.hash).is_none() || hash_told(env, &message.previous_hash).is_none() {
+            return Cause::BadField;
+        }
+        sanitise(env, &mut [&mut message.miner], &mut message.data_hub_url);
+        self.registry.touch(cx.now, from.source, from.propagation_source, from.inner_len);
         let stamp = timestamp(cx.now.wall.as_millis());
         self.subscribers.show(cx, || {
             let mut frame = Vec::with_capacity(512);
             Notification::mining_on(&message, &stamp).encode(&mut frame);
             frame.into()
         });
+        Cause::Handled
     }
+}
+
+/// Whose connections are to be closed, and why.
+pub type Parting = (PeerId, DisconnectReason);
+
+/// The hash that a document tells of, if any; none at all when its text is no hash. The reference takes what it can read.
+fn hash_told(env: &Env<'_>, text: &str) -> Option<Option<Hash256>> {
+    match Hash256::from_display(text) {
+        Ok(hash) => Some(Some(hash)),
+        Err(_) if text.is_empty() || env.is_strict() => Some(None),
+        Err(_) => None,
+    }
+}
+
+/// Cuts what may be shown and kept, as on the topics of today; the reference does not.
+fn sanitise(env: &Env<'_>, texts: &mut [&mut Cow<'_, str>], url: &mut Cow<'_, str>) {
+    if env.is_strict() {
+        return;
+    }
+    texts.iter_mut().for_each(|text| clean(text, DISPLAY_TEXT_MAX));
+    empty_unless_usable(env, url);
 }
 
 /// `teranode/bitcoin/` and the version (spec 2.2).

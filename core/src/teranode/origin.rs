@@ -4,10 +4,11 @@ use peerage_proto::hash::Hash256;
 use peerage_proto::peer_id::PeerId;
 
 use super::config::Config;
-use crate::common::fair_map::FairMap;
+use crate::common::fair_map::{Aged, FairMap};
+use crate::common::sip::HashKey;
 use crate::limits::Limits;
 use crate::state::state;
-use crate::time::{Instant, Now};
+use crate::time::Now;
 
 state! {
     /// Announcers of blocks and of subtrees, bounded and fair (spec 14.2).
@@ -20,8 +21,9 @@ state! {
 
 impl Origins {
     /// No announcements yet.
-    pub fn new(limits: &Limits) -> Self {
-        Self { blocks: FairMap::new(limits.origins_max), subtrees: FairMap::new(limits.origins_max) }
+    pub fn new(limits: &Limits, key: HashKey) -> Self {
+        let map = || FairMap::new(limits.origins_max, key);
+        Self { blocks: map(), subtrees: map() }
     }
 
     /// `author` announced `block`, delivered by `neighbour`, who pays with its share.
@@ -44,12 +46,13 @@ impl Origins {
         self.subtrees.get(subtree).copied()
     }
 
-    /// Forgets what is older than `origin_ttl`.
-    pub fn sweep(&mut self, now: Now, config: &Config) {
-        let ttl = u64::try_from(config.origin_ttl.as_micros()).unwrap_or(u64::MAX);
-        let oldest = Instant::from_micros(now.mono.as_micros().saturating_sub(ttl));
-        self.blocks.expire(oldest);
-        self.subtrees.expire(oldest);
+    /// Forgets what is older than `origin_ttl`, up to `budget` of each kind; whether some is left.
+    #[must_use]
+    pub fn sweep(&mut self, now: Now, config: &Config, budget: u32) -> bool {
+        let oldest = now.mono.before(config.origin_ttl);
+        [&mut self.blocks, &mut self.subtrees]
+            .map(|map| map.expire(now.mono, oldest, budget, |_, _| Aged::Over))
+            .contains(&true)
     }
 
     /// Number of blocks and of subtrees.
@@ -80,16 +83,16 @@ mod tests {
 
     #[test]
     fn the_newest_announcer_is_the_origin_until_the_entry_is_too_old() {
-        let mut origins = Origins::new(&Limits::default());
+        let mut origins = Origins::new(&Limits::default(), HashKey::known());
         let (a, b) = (PeerId::from_ed25519(&[1; 32]), PeerId::from_ed25519(&[2; 32]));
         origins.block(Now::at_secs(0), Hash256::ZERO, a, a);
         origins.block(Now::at_secs(1), Hash256::ZERO, b, a);
         assert_eq!(origins.block_origin(&Hash256::ZERO), Some(b));
         assert_eq!(origins.subtree_origin(&Hash256::ZERO), None);
         let config = Config { origin_ttl: Duration::from_secs(10), ..Config::new(Network::Regtest) };
-        origins.sweep(Now::at_secs(11), &config);
+        assert!(!origins.sweep(Now::at_secs(11), &config, 9));
         assert_eq!(origins.len(), (1, 0));
-        origins.sweep(Now::at_secs(12), &config);
+        assert!(!origins.sweep(Now::at_secs(12), &config, 9));
         assert!(origins.is_empty());
     }
 }

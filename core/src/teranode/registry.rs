@@ -8,7 +8,9 @@ use core::time::Duration;
 use peerage_proto::hash::Hash256;
 use peerage_proto::peer_id::PeerId;
 
-use crate::common::fair_map::{FairMap, Inserted};
+use super::url::URL_BYTES_MAX;
+use crate::common::fair_map::{Aged, FairMap, Inserted};
+use crate::common::sip::HashKey;
 use crate::limits::Limits;
 use crate::state::state;
 use crate::time::{Instant, Now, UnixTime};
@@ -17,6 +19,8 @@ use crate::time::{Instant, Now, UnixTime};
 const REPUTATION_NEW: f64 = 50.0;
 /// Peers below this are not used (spec 3, `unhealthy`).
 const REPUTATION_MIN: f64 = 20.0;
+/// Longest text kept, in bytes. What the strict mode takes has any length; ten thousand entries must fit into memory.
+const TEXT_BYTES_MAX: usize = 256;
 /// An entry in use counts as old again after this.
 const RENEW_AFTER: Duration = Duration::from_secs(60);
 
@@ -79,10 +83,18 @@ pub struct Told<'a> {
     pub storage: &'a str,
 }
 
+impl PeerInfo {
+    fn heard(&mut self, now: Now, bytes: usize) {
+        self.last_message = Some(now.wall);
+        self.last_heard = now.mono;
+        self.bytes_received = self.bytes_received.saturating_add(bytes as u64);
+    }
+}
+
 impl Registry {
     /// Nobody known.
-    pub fn new(limits: &Limits) -> Self {
-        Self { peers: FairMap::new(limits.peers_known_max), connected: BTreeMap::new() }
+    pub fn new(limits: &Limits, key: HashKey) -> Self {
+        Self { peers: FairMap::new(limits.peers_known_max, key), connected: BTreeMap::new() }
     }
 
     /// The entry of `peer`, made if there is room. `owner`: the neighbour that delivered it.
@@ -115,22 +127,23 @@ impl Registry {
     /// `peer` was heard, through `owner`: its entry exists, its time is now, `bytes` are added (spec 3, `touch` and
     /// `count_bytes`).
     pub fn touch(&mut self, now: Now, peer: PeerId, owner: PeerId, bytes: usize) {
-        if self.peers.owner(&peer).is_some_and(|(_, at)| now.mono.saturating_since(at) > RENEW_AFTER) {
-            self.peers.renew(now.mono, &peer);
+        if let Some(info) = self.peers.get_renewed(now.mono, &peer, RENEW_AFTER) {
+            return info.heard(now, bytes);
         }
         if let Some(info) = self.entry(now, peer, owner) {
-            info.last_message = Some(now.wall);
-            info.last_heard = now.mono;
-            info.bytes_received = info.bytes_received.saturating_add(bytes as u64);
+            info.heard(now, bytes);
         }
     }
 
     /// Takes what a message tells (spec 7.2, `put`): empty and zero values change nothing.
     pub fn put(&mut self, peer: &PeerId, told: &Told<'_>) {
         let Some(info) = self.peers.get_mut(peer) else { return };
-        set_text(&mut info.client_name, told.client_name);
-        set_text(&mut info.data_hub_url, told.data_hub_url);
-        set_text(&mut info.storage, told.storage);
+        set_text(&mut info.client_name, cut(told.client_name, TEXT_BYTES_MAX));
+        // A part of a URL would be another one.
+        if told.data_hub_url.len() <= URL_BYTES_MAX {
+            set_text(&mut info.data_hub_url, told.data_hub_url);
+        }
+        set_text(&mut info.storage, cut(told.storage, TEXT_BYTES_MAX));
         if told.height > 0 {
             info.height = told.height;
             // A height without its hash would leave the hash of another height beside it.
@@ -189,11 +202,16 @@ impl Registry {
         }
     }
 
-    /// Forgets who was not heard for `ttl` and is not connected.
-    pub fn sweep(&mut self, now: Now, ttl: Duration) {
-        let ttl = u64::try_from(ttl.as_micros()).unwrap_or(u64::MAX);
-        let oldest = Instant::from_micros(now.mono.as_micros().saturating_sub(ttl));
-        self.peers.expire_if(now.mono, |_, info| !info.is_connected && info.last_heard < oldest);
+    /// Forgets who was not heard for `ttl` and is not connected, up to `budget` of them; whether some may be left.
+    #[must_use]
+    pub fn sweep(&mut self, now: Now, ttl: Duration, budget: u32) -> bool {
+        let oldest = now.mono.before(ttl);
+        self.peers.expire(now.mono, oldest, budget, |_, info| match info {
+            info if info.is_connected => Aged::InUse,
+            info if info.last_heard < oldest => Aged::Over,
+            // It was heard since it was renewed last, which is `RENEW_AFTER` ago at most.
+            _ => Aged::Young,
+        })
     }
 
     /// One peer.
@@ -201,7 +219,7 @@ impl Registry {
         self.peers.get(peer)
     }
 
-    /// Every peer, in order of ids.
+    /// Every peer, those longest without renewal first.
     pub fn iter(&self) -> impl Iterator<Item = (&PeerId, &PeerInfo)> {
         self.peers.iter()
     }
@@ -233,6 +251,11 @@ impl Registry {
     }
 }
 
+/// The longest head of `text` of at most `max` bytes.
+pub(super) fn cut(text: &str, max: usize) -> &str {
+    text.get(..text.floor_char_boundary(max)).unwrap_or(text)
+}
+
 fn set_text(field: &mut String, value: &str) {
     if !value.is_empty() && field != value {
         *field = value.to_string();
@@ -248,7 +271,7 @@ mod tests {
     }
 
     fn registry() -> Registry {
-        Registry::new(&Limits { peers_known_max: 10, ..Limits::default() })
+        Registry::new(&Limits { peers_known_max: 10, ..Limits::default() }, HashKey::known())
     }
 
     #[test]
@@ -265,6 +288,23 @@ mod tests {
             ("a", "u", "full")
         );
         assert_eq!((info.height, info.block_hash), (5, Some(Hash256([1; 32]))));
+    }
+
+    #[test]
+    fn a_text_of_any_length_takes_no_more_memory_than_an_ordinary_one() {
+        let mut registry = registry();
+        registry.touch(Now::at_secs(0), peer(1), peer(1), 10);
+        let (ordinary, endless) = ("é".repeat(128), "é".repeat(1 << 20));
+        let url = alloc::format!("http://a.example/{endless}");
+        for client_name in [&ordinary, &endless] {
+            let told = Told { client_name, data_hub_url: &url, storage: &endless, ..Told::default() };
+            registry.put(&peer(1), &told);
+            let info = registry.get(&peer(1)).unwrap();
+            assert_eq!(
+                (&info.client_name, info.data_hub_url.as_str(), &info.storage),
+                (&ordinary, "", &ordinary)
+            );
+        }
     }
 
     #[test]
@@ -308,7 +348,7 @@ mod tests {
         registry.connected(Now::at_secs(0), peer(1), true);
         registry.touch(Now::at_secs(0), peer(2), peer(1), 1);
         registry.touch(Now::at_secs(50), peer(3), peer(1), 1);
-        registry.sweep(Now::at_secs(100), Duration::from_secs(60));
+        assert!(!registry.sweep(Now::at_secs(100), Duration::from_secs(60), 9));
         let left: alloc::vec::Vec<PeerId> = registry.iter().map(|(peer, _)| *peer).collect();
         assert_eq!(left.len(), 2);
         assert!(!left.contains(&peer(2)));

@@ -7,7 +7,8 @@ use peerage_proto::peer_id::PeerId;
 
 use super::TopicKind;
 use super::config::Config;
-use crate::common::fair_map::FairMap;
+use crate::common::fair_map::{Aged, FairMap};
+use crate::common::sip::{HashKey, Hashed};
 use crate::limits::Limits;
 use crate::state::state;
 use crate::time::{Instant, Now};
@@ -49,8 +50,8 @@ state! {
 
 impl Repeats {
     /// Nothing seen yet.
-    pub fn new(limits: &Limits) -> Self {
-        Self { seen: FairMap::new(limits.seen_hashes_max) }
+    pub fn new(limits: &Limits, key: HashKey) -> Self {
+        Self { seen: FairMap::new(limits.seen_hashes_max, key) }
     }
 
     /// Whether this announcement of `hash` by `author` is handed on. It then holds one of the window's slots. Without a
@@ -91,10 +92,10 @@ impl Repeats {
         }
     }
 
-    /// Forgets what is older than `seen_hash_ttl`.
-    pub fn sweep(&mut self, now: Now, config: &Config) {
-        let ttl = u64::try_from(config.seen_hash_ttl.as_micros()).unwrap_or(u64::MAX);
-        self.seen.expire(Instant::from_micros(now.mono.as_micros().saturating_sub(ttl)));
+    /// Forgets what is older than `seen_hash_ttl`, up to `budget` of it; whether some is left.
+    #[must_use]
+    pub fn sweep(&mut self, now: Now, config: &Config, budget: u32) -> bool {
+        self.seen.expire(now.mono, now.mono.before(config.seen_hash_ttl), budget, |_, _| Aged::Over)
     }
 
     /// Number of hashes.
@@ -113,6 +114,12 @@ impl Repeats {
     /// What does not hold.
     pub fn check(&self) -> Result<(), &'static str> {
         self.seen.check()
+    }
+}
+
+impl Hashed for (TopicKind, Hash256) {
+    fn hashed(&self, key: HashKey) -> u64 {
+        self.1.hashed(key.tweaked(self.0 as u64))
     }
 }
 
@@ -189,14 +196,14 @@ mod tests {
 
     #[test]
     fn three_publishers_of_a_hash_are_handed_on_in_fifteen_seconds() {
-        let mut repeats = Repeats::new(&Limits::default());
+        let mut repeats = Repeats::new(&Limits::default(), HashKey::known());
         let handed_on: Vec<bool> = (1..=5).map(|author| announce(&mut repeats, 0, author)).collect();
         assert_eq!(handed_on, [true, true, true, false, false]);
     }
 
     #[test]
     fn t164_one_peer_repeating_a_hash_is_handed_on_once_in_fifteen_seconds_at_most() {
-        let mut repeats = Repeats::new(&Limits::default());
+        let mut repeats = Repeats::new(&Limits::default(), HashKey::known());
         let count = (0..60).filter(|at| announce(&mut repeats, *at, 1)).count();
         assert!(count <= 4, "{count}");
         assert!(announce(&mut repeats, 121, 1), "after the time to live the hash is new");
@@ -204,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_failed_record_gives_its_slot_back() {
-        let mut repeats = Repeats::new(&Limits::default());
+        let mut repeats = Repeats::new(&Limits::default(), HashKey::known());
         assert!(announce(&mut repeats, 0, 1));
         assert!(!announce(&mut repeats, 0, 1));
         repeats.give_back(TopicKind::Block, Hash256::ZERO, &peer(1));
@@ -213,9 +220,9 @@ mod tests {
 
     #[test]
     fn what_is_old_is_swept() {
-        let mut repeats = Repeats::new(&Limits::default());
+        let mut repeats = Repeats::new(&Limits::default(), HashKey::known());
         assert!(announce(&mut repeats, 0, 1));
-        repeats.sweep(Now::at_secs(121), &Config::new(Network::Regtest));
+        assert!(!repeats.sweep(Now::at_secs(121), &Config::new(Network::Regtest), 9));
         assert!(repeats.is_empty());
     }
 }

@@ -7,16 +7,19 @@ use peerage_proto::notification::{Notification, timestamp};
 use peerage_proto::peer_id::PeerId;
 
 use super::announce::RejectedGate;
-use super::ban::BanManager;
+use super::ban::{BanManager, BanReason};
 use super::chain::{self, Answer, QueryError};
 use super::config::{Compat, Config};
+use super::legacy::Parting;
 use super::origin::Origins;
 use super::registry::Registry;
 use super::repeat::Repeats;
 use super::status::OwnStatus;
 use super::subscribers::Subscribers;
 use super::{Action, Input, TopicKind, feed};
+use crate::common::sip::HashKey;
 use crate::common::timers::Timers;
+use crate::explain::counters::BlockedAt;
 use crate::gossipsub::{self, PublishError, PublishResult, Topic};
 use crate::input;
 use crate::limits::Limits;
@@ -114,15 +117,15 @@ impl Topics {
 
 impl Service {
     /// A service that knows nobody.
-    pub fn new(config: &Config, limits: &Limits, local_peer: &PeerId, now: Now) -> Self {
+    pub fn new(config: &Config, limits: &Limits, key: HashKey, local_peer: &PeerId, now: Now) -> Self {
         Self {
-            bans: BanManager::new(config.ban_threshold, config.ban_duration, limits),
-            registry: Registry::new(limits),
-            origins: Origins::new(limits),
-            repeats: Repeats::new(limits),
+            bans: BanManager::new(config.ban_threshold, config.ban_duration, limits, key),
+            registry: Registry::new(limits, key),
+            origins: Origins::new(limits, key),
+            repeats: Repeats::new(limits, key),
             own: OwnStatus::new(local_peer.to_base58(), now),
             subscribers: Subscribers::default(),
-            rejected: RejectedGate::new(config, limits),
+            rejected: RejectedGate::new(config, limits, key),
             produce_inflight: 0,
             publish_inflight: 0,
         }
@@ -141,20 +144,21 @@ impl Service {
         }
     }
 
-    /// Applies one input of the service's own neighbours.
+    /// Applies one input of the service's own neighbours. Returns whom to part from.
     pub fn on_input<S: Sink<input::Action>>(
         &mut self,
         cx: &mut Ctx<'_, S>,
         env: &Env<'_>,
         connected_peers: usize,
         input: Input,
-    ) {
+    ) -> Option<Parting> {
         match input {
             Input::Chain(event) => self.on_chain(cx, env, event),
             Input::Feed(event) => self.on_feed(cx, env, connected_peers, &event),
             Input::Record(record) => self.on_record(cx, env, &record),
-            Input::Direct { from, data } => self.on_direct(cx, env, from, &data),
+            Input::Direct { from, data } => return self.on_direct(cx, env, from, &data),
         }
+        None
     }
 
     fn on_feed<S: Sink<input::Action>>(
@@ -224,13 +228,17 @@ impl Service {
         });
     }
 
-    /// Forgets what is old.
-    pub fn sweep(&mut self, now: Now, env: &Env<'_>) {
-        self.bans.sweep(now);
-        self.registry.sweep(now, env.config.peer_ttl);
-        self.origins.sweep(now, env.config);
-        self.repeats.sweep(now, env.config);
-        self.rejected.sweep(now);
+    /// Forgets what is old, up to `budget` of each kind; whether some is left.
+    #[must_use]
+    pub fn sweep(&mut self, now: Now, env: &Env<'_>, budget: u32) -> bool {
+        [
+            self.bans.sweep(now, budget),
+            self.registry.sweep(now, env.config.peer_ttl, budget),
+            self.origins.sweep(now, env.config, budget),
+            self.repeats.sweep(now, env.config, budget),
+            self.rejected.sweep(now, budget),
+        ]
+        .contains(&true)
     }
 
     /// Publishes an inner document on `kind`, wrapped as the family wants it. `false` if it could not be begun.
@@ -242,7 +250,7 @@ impl Service {
         inner: &[u8],
     ) -> bool {
         if !super::publish::may_publish(env.config, self.own.fsm(), kind) {
-            cx.counters.publish_blocked = cx.counters.publish_blocked.saturating_add(1);
+            cx.counters.publish_blocked.count(kind, self.own.fsm(), BlockedAt::Chokepoint);
             return false;
         }
         self.publish_on(cx, env, env.topics.of(kind).clone(), Purpose::Publish(kind), inner)
@@ -261,7 +269,7 @@ impl Service {
         let fits = data.len() <= env.payload_bytes_max as usize;
         let room = self.publish_inflight < cx.limits.publish_inflight_max;
         let Some(op) = (fits && room).then(|| cx.begin(purpose)).flatten() else {
-            cx.counters.publish_blocked = cx.counters.publish_blocked.saturating_add(1);
+            cx.counters.publish_no_room = cx.counters.publish_no_room.saturating_add(1);
             return false;
         };
         self.publish_inflight += 1;
@@ -312,6 +320,17 @@ impl Service {
     /// A peer's last connection ended.
     pub fn on_disconnected(&mut self, peer: &PeerId) {
         self.registry.disconnected(peer);
+    }
+
+    /// A connection of `peer` was closed because it sent more than its budget, though it was read more slowly for long:
+    /// no honest peer does. Returns it if it is banned from now on. The reference knows no such thing.
+    pub fn on_flood<S: Sink<input::Action>>(
+        &mut self,
+        cx: &mut Ctx<'_, S>,
+        env: &Env<'_>,
+        peer: PeerId,
+    ) -> Option<PeerId> {
+        if env.is_strict() { None } else { self.penalise(cx, peer, peer, BanReason::Spam) }
     }
 
     /// The node stops: the feed's clients are told.

@@ -12,7 +12,7 @@ use peerage_proto::hex;
 use peerage_proto::json::NodeStatusMessage;
 
 use super::chain::{self, Block, FsmState};
-use super::config::{Config, ListenMode};
+use super::config::Config;
 use crate::state::state;
 use crate::time::Now;
 
@@ -128,10 +128,7 @@ impl OwnStatus {
             peer_id: Cow::Borrowed(&self.peer_id),
             client_name: Cow::Borrowed(&config.client_name),
             kind: Cow::Borrowed(NodeStatusMessage::KIND),
-            base_url: Cow::Borrowed(match config.listen_mode {
-                ListenMode::Full => &config.base_url,
-                ListenMode::ListenOnly | ListenMode::Silent => "",
-            }),
+            base_url: Cow::Borrowed(config.base_url_shown()),
             version: Cow::Borrowed(&config.version),
             commit_hash: Cow::Borrowed(&config.commit_hash),
             best_block_hash: Cow::Borrowed(&hash),
@@ -185,6 +182,7 @@ fn storage(best: u32, persisted: Option<u32>, config: &Config) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::teranode::config::ListenMode;
     use peerage_proto::network::Network;
 
     fn config() -> Config {

@@ -17,6 +17,10 @@ const CLOSE_TRY_AGAIN: u16 = 1013;
 /// WebSocket close code: the server goes away.
 const CLOSE_GOING_AWAY: u16 = 1001;
 
+/// Longest frame shown, in bytes. No mended node makes one half as long; without a bound, what the strict mode shows would
+/// fill the memory of every client's queue.
+const FRAME_BYTES_MAX: usize = 64 << 10;
+
 state! {
     /// Whether a client had its first frame.
     #[derive(Clone, Debug)]
@@ -75,8 +79,14 @@ impl Subscribers {
 
     /// A frame for all that had their first one; it is made only if there is any.
     pub fn show<S: Sink<input::Action>>(&self, cx: &mut Ctx<'_, S>, frame: impl FnOnce() -> Bytes) {
-        if self.has_greeted() {
-            send(cx, None, frame());
+        if !self.has_greeted() {
+            return;
+        }
+        let frame = frame();
+        if frame.len() <= FRAME_BYTES_MAX {
+            send(cx, None, frame);
+        } else {
+            cx.counters.feed_oversized = cx.counters.feed_oversized.saturating_add(1);
         }
     }
 

@@ -6,6 +6,7 @@
 
 use super::TopicKind;
 use super::ban::BanReason;
+use super::service::Env;
 use crate::codec::codec_enum;
 use crate::gossipsub::Acceptance;
 
@@ -44,8 +45,8 @@ pub enum Cause {
     PrivateUrl,
     /// The height is beyond what we believe.
     BeyondHorizon,
-    /// A topic that nobody here handles.
-    UnknownTopic,
+    /// A greeting of another chain's node (older family).
+    OtherNetwork,
 }
 
 impl Cause {
@@ -69,7 +70,7 @@ impl Cause {
         Self::BlacklistedUrl,
         Self::PrivateUrl,
         Self::BeyondHorizon,
-        Self::UnknownTopic,
+        Self::OtherNetwork,
     ];
 
     /// Name for metrics and logs.
@@ -91,7 +92,7 @@ impl Cause {
             Self::BlacklistedUrl => "blacklisted_url",
             Self::PrivateUrl => "private_url",
             Self::BeyondHorizon => "beyond_horizon",
-            Self::UnknownTopic => "unknown_topic",
+            Self::OtherNetwork => "other_network",
         }
     }
 
@@ -106,13 +107,18 @@ impl Cause {
             | Self::Banned
             | Self::RepeatCap
             | Self::QueueFull
-            | Self::UnknownTopic => Acceptance::Ignore,
+            | Self::OtherNetwork => Acceptance::Ignore,
             Self::Handled
             | Self::LowReputation
             | Self::BlacklistedUrl
             | Self::PrivateUrl
             | Self::BeyondHorizon => Acceptance::Accept,
         }
+    }
+
+    /// What the router is told by this node: the reference judges nothing before it forwards.
+    pub fn acceptance_by(self, env: &Env<'_>) -> Acceptance {
+        if env.is_strict() && self != Self::Own { Acceptance::Accept } else { self.acceptance() }
     }
 
     /// The table's third column: what the author pays. Undecodable and over-long messages cost nothing (spec 14.1).
@@ -132,7 +138,7 @@ impl Cause {
             | Self::BlacklistedUrl
             | Self::PrivateUrl
             | Self::BeyondHorizon
-            | Self::UnknownTopic => None,
+            | Self::OtherNetwork => None,
         }
     }
 }
@@ -150,7 +156,7 @@ pub struct Verdict {
 codec_enum!(Cause {
     0 => Handled, 1 => TooLarge, 2 => NotJson, 3 => NoEnvelope, 4 => ForeignClaim, 5 => BadField, 6 => BadHeader,
     7 => NoHeader, 8 => Own, 9 => Banned, 10 => RepeatCap, 11 => QueueFull, 12 => LowReputation,
-    13 => BlacklistedUrl, 14 => PrivateUrl, 15 => BeyondHorizon, 16 => UnknownTopic,
+    13 => BlacklistedUrl, 14 => PrivateUrl, 15 => BeyondHorizon, 16 => OtherNetwork,
 });
 
 #[cfg(test)]
@@ -190,6 +196,6 @@ mod tests {
         a_blacklisted_url_is_forwarded: BlacklistedUrl => Accept, None;
         a_private_url_is_forwarded: PrivateUrl => Accept, None;
         a_height_beyond_our_horizon_is_forwarded: BeyondHorizon => Accept, None;
-        an_unknown_topic_is_ignored: UnknownTopic => Ignore, None;
+        a_greeting_of_another_chain_is_ignored: OtherNetwork => Ignore, None;
     }
 }

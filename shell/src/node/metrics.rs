@@ -4,9 +4,11 @@
 use std::fmt::{Display, Write as _};
 
 use peerage_core::conn::DisconnectReason;
+use peerage_core::explain::counters::{BlockedAt, Counters};
 use peerage_core::input::Neighbour;
 use peerage_core::node::View;
 use peerage_core::teranode::TopicKind;
+use peerage_core::teranode::chain::FsmState;
 use peerage_core::teranode::verdict::Cause;
 
 use super::report::disconnect_reason;
@@ -29,7 +31,7 @@ pub struct ShellCounters {
     pub report_lost: u64,
 }
 
-const REASONS: [DisconnectReason; 12] = [
+const REASONS: [DisconnectReason; 13] = [
     DisconnectReason::Trimmed,
     DisconnectReason::Deaf,
     DisconnectReason::PrivateAddress,
@@ -42,6 +44,7 @@ const REASONS: [DisconnectReason; 12] = [
     DisconnectReason::Flood,
     DisconnectReason::Ourselves,
     DisconnectReason::Shutdown,
+    DisconnectReason::OtherNetwork,
 ];
 
 /// The whole page.
@@ -49,6 +52,7 @@ pub fn page(view: &View<'_>, shell: &ShellCounters) -> String {
     let mut page = Page(String::with_capacity(8192));
     gossip(&mut page, view);
     connections(&mut page, view);
+    dials(&mut page, view.counters());
     services(&mut page, view);
     page.gauge("peerage_feed_clients", "Clients of the feed", shell.feed_clients);
     let name = "teranode_p2p_websocket_notifications_dropped_total";
@@ -85,6 +89,13 @@ fn gossip(page: &mut Page, view: &View<'_>) {
             }
         }
     }
+    for cause in Cause::ALL {
+        let count = counters.ended_legacy(cause);
+        if count > 0 {
+            let labels = [("topic", "legacy"), ("cause", cause.name())];
+            page.labelled("peerage_gossip_ended_total", &labels, count);
+        }
+    }
     page.counter(
         "peerage_gossip_unknown_topic_total",
         "Messages on topics that nobody here handles",
@@ -98,13 +109,37 @@ fn gossip(page: &mut Page, view: &View<'_>) {
         counters.publish_no_peers,
     );
     page.counter("peerage_publications_failed_total", "Of them: failed", counters.publish_failed);
-    page.counter("teranode_p2p_publish_blocked_total", "Announcements kept back", counters.publish_blocked);
+    publish_blocked(page, counters);
+    page.counter(
+        "peerage_publications_without_room_total",
+        "Publications not begun for lack of room, or because the message is too long",
+        counters.publish_no_room,
+    );
     let suppressed = counters.rejected_tx_suppressed;
     page.counter(
         "teranode_p2p_rejected_tx_publish_suppressed_total",
         "Rejected transactions not announced",
         suppressed,
     );
+}
+
+/// The reference's metric: what never happened is left out, but for one line that shows that it is counted.
+fn publish_blocked(page: &mut Page, counters: &Counters) {
+    let name = "teranode_p2p_publish_blocked_total";
+    page.head(name, "counter", "Announcements kept back by the publish gate");
+    let states = FsmState::ALL.map(Some).into_iter().chain([None]);
+    for (kind, state) in
+        TopicKind::ALL.into_iter().flat_map(|kind| states.clone().map(move |state| (kind, state)))
+    {
+        for at in BlockedAt::ALL {
+            let count = counters.publish_blocked.of(kind, state, at);
+            if count > 0 || (kind, state) == (TopicKind::Block, Some(FsmState::Idle)) {
+                let state = state.map_or("UNKNOWN", FsmState::name);
+                let labels = [("topic", kind.name()), ("fsm_state", state), ("stage", at.name())];
+                page.labelled(name, &labels, count);
+            }
+        }
+    }
 }
 
 fn connections(page: &mut Page, view: &View<'_>) {
@@ -125,6 +160,20 @@ fn connections(page: &mut Page, view: &View<'_>) {
             page.labelled(name, &[("reason", disconnect_reason(reason))], value);
         }
     }
+}
+
+/// Targets that were found and not dialled.
+fn dials(page: &mut Page, counters: &Counters) {
+    page.counter(
+        "peerage_dial_targets_dropped_total",
+        "Found peers that had no place, or lost it",
+        counters.dial_targets_dropped,
+    );
+    page.counter(
+        "peerage_dials_banned_total",
+        "Dials left out because the peer is banned",
+        counters.dials_banned,
+    );
 }
 
 fn services(page: &mut Page, view: &View<'_>) {
@@ -152,6 +201,7 @@ fn services(page: &mut Page, view: &View<'_>) {
     let inflight =
         counters.produced.saturating_sub(counters.produce_acked.saturating_add(counters.produce_failed));
     page.gauge("peerage_kafka_queue_records", "Records that wait for the broker", inflight);
+    page.counter("peerage_feed_oversized_total", "Frames too long to be shown", counters.feed_oversized);
     page.counter("peerage_feed_frames_total", "Frames made for the feed", counters.feed_frames);
     page.counter(
         "teranode_p2p_websocket_clients_evicted_total",

@@ -258,6 +258,7 @@ pub const fn disconnect_reason(reason: DisconnectReason) -> &'static str {
         DisconnectReason::Flood => "flood",
         DisconnectReason::Ourselves => "ourselves",
         DisconnectReason::Shutdown => "shutdown",
+        DisconnectReason::OtherNetwork => "other_network",
     }
 }
 
@@ -266,6 +267,7 @@ const fn close_reason(reason: CloseReason) -> &'static str {
         CloseReason::Local => "local",
         CloseReason::Remote => "remote",
         CloseReason::Transport => "transport",
+        CloseReason::Flood => "flood",
     }
 }
 
@@ -276,7 +278,6 @@ const fn source_name(source: Source) -> &'static str {
         Source::Cache => "cache",
         Source::Dht => "dht",
         Source::Peer => "peer",
-        Source::Identify => "identify",
     }
 }
 

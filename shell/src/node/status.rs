@@ -95,7 +95,7 @@ fn counters(view: &View<'_>) -> std::collections::BTreeMap<String, u64> {
         ("delivered_bytes", counters.delivered_bytes),
         ("published", counters.published),
         ("publish_sent", counters.publish_sent),
-        ("publish_blocked", counters.publish_blocked),
+        ("publish_blocked", counters.publish_blocked.total()),
         ("produced", counters.produced),
         ("produce_acked", counters.produce_acked),
         ("feed_frames", counters.feed_frames),

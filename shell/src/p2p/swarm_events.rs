@@ -220,6 +220,9 @@ fn close_reason(asked: bool, cause: Option<&ConnectionError>) -> CloseReason {
         Some(ConnectionError::KeepAliveTimeout) => CloseReason::Transport,
         Some(ConnectionError::IO(error)) => {
             let text = chain(error).to_lowercase();
+            if text.contains("flood: ") {
+                return CloseReason::Flood;
+            }
             let remote = matches!(
                 error.kind(),
                 ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
@@ -272,6 +275,16 @@ mod tests {
         let text = short("é".repeat(300));
         assert_eq!(text.len(), 256);
         assert!(text.chars().all(|c| c == 'é'));
+    }
+
+    #[test]
+    fn a_connection_that_the_gate_closed_for_its_flood_says_so_unless_we_asked() {
+        let inner = std::io::Error::other("flood: over its budget of bytes");
+        let cause = ConnectionError::IO(std::io::Error::other(inner));
+        assert_eq!(close_reason(false, Some(&cause)), CloseReason::Flood);
+        assert_eq!(close_reason(true, Some(&cause)), CloseReason::Local);
+        let broken = ConnectionError::IO(std::io::Error::other("broken"));
+        assert_eq!(close_reason(false, Some(&broken)), CloseReason::Transport);
     }
 
     #[test]

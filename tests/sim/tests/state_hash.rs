@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use peerage_core::common::fair_map::FairMap;
+use peerage_core::common::sip::HashKey;
 use peerage_core::state::{Alter as _, state_hash};
 use peerage_core::time::Instant;
 use peerage_core::{Core as _, Node};
@@ -81,7 +82,7 @@ fn altering_any_field_of_the_state_changes_the_hash() {
 #[test]
 fn altering_any_field_of_a_crowded_map_changes_its_hash() {
     let crowded = || {
-        let mut map = FairMap::new(100);
+        let mut map = FairMap::new(100, HashKey::known());
         for number in 0..110u32 {
             // A newcomer finds it full: somebody else has to give way.
             let owner = if number < 105 { number % 90 } else { number };

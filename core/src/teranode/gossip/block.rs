@@ -5,7 +5,7 @@ use peerage_proto::header::BlockHeader;
 use peerage_proto::json::BlockMessage;
 use peerage_proto::notification::{Notification, timestamp};
 
-use super::{Announcement, Cause, DISPLAY_TEXT_MAX, From, clean, parse_hash, vet_url};
+use super::{Announcement, Cause, DISPLAY_TEXT_MAX, Sender, clean, parse_hash, vet_url};
 use crate::input;
 use crate::node::ctx::Ctx;
 use crate::sink::Sink;
@@ -18,7 +18,7 @@ impl Service {
         &mut self,
         cx: &mut Ctx<'_, S>,
         env: &Env<'_>,
-        from: From,
+        from: Sender,
         inner: &[u8],
     ) -> Cause {
         let Ok(mut message) = BlockMessage::decode(inner) else { return Cause::NotJson };
@@ -83,7 +83,7 @@ impl Service {
         &mut self,
         cx: &mut Ctx<'_, S>,
         env: &Env<'_>,
-        from: From,
+        from: Sender,
         message: &BlockMessage<'_>,
     ) -> Cause {
         let stamp = timestamp(cx.now.wall.as_millis());
@@ -134,7 +134,7 @@ impl Service {
     }
 
     /// `height`, or as much of it as is believed (spec 14.1).
-    pub(super) fn within_horizon(&self, env: &Env<'_>, height: u32) -> u32 {
+    pub(in crate::teranode) fn within_horizon(&self, env: &Env<'_>, height: u32) -> u32 {
         let horizon = self.own.tip().map(|tip| tip.height.saturating_add(env.config.height_horizon));
         horizon.map_or(height, |horizon| height.min(horizon))
     }

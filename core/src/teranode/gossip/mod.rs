@@ -14,13 +14,13 @@ use peerage_proto::hash::Hash256;
 use peerage_proto::peer_id::PeerId;
 
 use super::ban::{BanReason, Outcome};
-use super::config::{Compat, Envelope};
+use super::config::Envelope;
 use super::service::{Env, Service};
 use super::url::{self, URL_BYTES_MAX};
 use super::verdict::Cause;
 use super::{Action, ProduceTopic, TopicKind};
 use crate::explain::Notice;
-use crate::gossipsub::{self, Acceptance, MessageId};
+use crate::gossipsub::{self, MessageId};
 use crate::input;
 use crate::node::ctx::{Ctx, Purpose};
 use crate::sink::Sink;
@@ -28,14 +28,18 @@ use crate::sink::Sink;
 /// Longest peer id text taken, in bytes (spec 14.1).
 const PEER_ID_TEXT_MAX: usize = 128;
 /// Longest display text taken, in characters (spec 14.1).
-const DISPLAY_TEXT_MAX: usize = 64;
+pub(super) const DISPLAY_TEXT_MAX: usize = 64;
+
+/// Longest record that is handed to the broker, in bytes. No mended node makes one half as long; without a bound, what
+/// the strict mode takes would fill the queue's memory.
+const RECORD_BYTES_MAX: usize = 64 << 10;
 
 /// Who sent a message, and how long its inner document is.
 #[derive(Clone, Copy, Debug)]
-struct From {
-    source: PeerId,
-    propagation_source: PeerId,
-    inner_len: usize,
+pub(super) struct Sender {
+    pub(super) source: PeerId,
+    pub(super) propagation_source: PeerId,
+    pub(super) inner_len: usize,
 }
 
 impl Service {
@@ -51,14 +55,12 @@ impl Service {
         let Delivered { id, propagation_source, source, data } = delivered;
         let cause = self.judge(cx, env, inner, kind, (source, propagation_source), &data);
         cx.counters.end(kind, cause);
-        let strict = env.config.compat == Compat::Strict;
-        // The reference judges nothing before it forwards.
-        let acceptance = if strict && cause != Cause::Own { Acceptance::Accept } else { cause.acceptance() };
+        let acceptance = cause.acceptance_by(env);
         cx.push(gossipsub::Action::Report { id, propagation_source, acceptance });
         if env.config.log_verdicts {
             cx.tell(Notice::Verdict { kind, acceptance, cause, source });
         }
-        let reason = cause.penalty().filter(|_| !strict)?;
+        let reason = cause.penalty().filter(|_| !env.is_strict())?;
         self.penalise(cx, source, propagation_source, reason)
     }
 
@@ -113,7 +115,7 @@ impl Service {
         if inner.len() > inner_max {
             return Cause::TooLarge;
         }
-        let from = From { source, propagation_source, inner_len: inner.len() };
+        let from = Sender { source, propagation_source, inner_len: inner.len() };
         match kind {
             TopicKind::Block => self.on_block(cx, env, from, inner),
             TopicKind::Subtree => self.on_subtree(cx, env, from, inner),
@@ -123,17 +125,28 @@ impl Service {
     }
 
     /// What every message of a mended node passes after decoding, in this order: ban, form of the id, claim.
-    fn vet<S>(&self, cx: &Ctx<'_, S>, env: &Env<'_>, from: From, claimed: &str) -> Result<(), Cause> {
+    fn vet<S>(&self, cx: &Ctx<'_, S>, env: &Env<'_>, from: Sender, claimed: &str) -> Result<(), Cause> {
         if env.is_strict() {
             return if claimed == env.local_text { Err(Cause::Own) } else { Ok(()) };
         }
-        if self.bans.is_banned(cx.now, &from.source) {
+        self.vet_claim(cx, env, &from.source, claimed)
+    }
+
+    /// The same for the author of any document.
+    pub(super) fn vet_claim<S>(
+        &self,
+        cx: &Ctx<'_, S>,
+        env: &Env<'_>,
+        source: &PeerId,
+        claimed: &str,
+    ) -> Result<(), Cause> {
+        if self.bans.is_banned(cx.now, source) {
             return Err(Cause::Banned);
         }
         if claimed.len() > PEER_ID_TEXT_MAX {
             return Err(Cause::BadField);
         }
-        if env.config.check_claim && !self.registry.is_claim_of(&from.source, claimed) {
+        if env.config.check_claim && !self.registry.is_claim_of(source, claimed) {
             return Err(Cause::ForeignClaim);
         }
         if claimed == env.local_text {
@@ -143,7 +156,7 @@ impl Service {
     }
 
     /// Spec 3, `touch` and `count_bytes`. Only the reference also books on an id that is merely claimed.
-    fn touch<S>(&mut self, cx: &Ctx<'_, S>, env: &Env<'_>, from: From, claimed: &str) {
+    fn touch<S>(&mut self, cx: &Ctx<'_, S>, env: &Env<'_>, from: Sender, claimed: &str) {
         self.registry.touch(cx.now, from.source, from.propagation_source, from.inner_len);
         if let Some(claimed) = self.claimed_stranger(env, from, claimed) {
             self.registry.touch(cx.now, claimed, from.propagation_source, from.inner_len);
@@ -151,7 +164,7 @@ impl Service {
     }
 
     /// The claimed id, in strict mode, when it is neither the author's nor ours.
-    fn claimed_stranger(&self, env: &Env<'_>, from: From, claimed: &str) -> Option<PeerId> {
+    fn claimed_stranger(&self, env: &Env<'_>, from: Sender, claimed: &str) -> Option<PeerId> {
         if !env.is_strict() || claimed.is_empty() || self.registry.is_claim_of(&from.source, claimed) {
             return None;
         }
@@ -159,7 +172,7 @@ impl Service {
     }
 
     /// Whom a message's facts are booked on: the author; in strict mode the id that it claims.
-    fn subject(env: &Env<'_>, from: From, claimed: &str) -> Option<PeerId> {
+    fn subject(env: &Env<'_>, from: Sender, claimed: &str) -> Option<PeerId> {
         if env.is_strict() { PeerId::from_base58(claimed).ok() } else { Some(from.source) }
     }
 
@@ -167,10 +180,14 @@ impl Service {
     fn hand_on<S: Sink<input::Action>>(
         &mut self,
         cx: &mut Ctx<'_, S>,
-        from: From,
+        from: Sender,
         announcement: Announcement,
     ) -> Cause {
         let Announcement { kind, topic, hash, key, value } = announcement;
+        if value.len() > RECORD_BYTES_MAX {
+            self.repeats.give_back(kind, hash, &from.source);
+            return Cause::TooLarge;
+        }
         let room = self.produce_inflight < cx.limits.produce_inflight_max;
         let purpose = Purpose::Produce { kind, hash, peer: from.source };
         let Some(op) = room.then(|| cx.begin(purpose)).flatten() else {
@@ -224,9 +241,18 @@ fn vet_url(env: &Env<'_>, url: &str) -> Option<Cause> {
 }
 
 /// Cuts a display text down to what a page may show (spec 14.1).
-fn clean(text: &mut Cow<'_, str>, max: usize) {
+pub(super) fn clean(text: &mut Cow<'_, str>, max: usize) {
     let fine = text.len() <= max && text.bytes().all(url::is_display_byte);
     if !fine {
         *text = Cow::Owned(url::display_text(text, max));
+    }
+}
+
+/// Empties a URL that may not be used or shown.
+pub(super) fn empty_unless_usable(env: &Env<'_>, url: &mut Cow<'_, str>) {
+    let allowed = env.config.allow_private_urls;
+    let usable = if allowed { url::http_host(url).is_some() } else { url::is_public(url) };
+    if !usable || url.len() > URL_BYTES_MAX || url::is_blacklisted(&env.config.blacklisted_base_urls, url) {
+        *url = Cow::Borrowed("");
     }
 }

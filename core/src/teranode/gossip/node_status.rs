@@ -5,13 +5,13 @@ use alloc::borrow::Cow;
 use peerage_proto::json::NodeStatusMessage;
 use peerage_proto::notification::{Notification, timestamp};
 
-use super::{Cause, DISPLAY_TEXT_MAX, From, clean, parse_hash};
+use super::{Cause, DISPLAY_TEXT_MAX, Sender, clean, empty_unless_usable, parse_hash};
 use crate::input;
 use crate::node::ctx::Ctx;
 use crate::sink::Sink;
 use crate::teranode::registry::Told;
 use crate::teranode::service::{Env, Service};
-use crate::teranode::url::{self, URL_BYTES_MAX};
+use crate::teranode::url::URL_BYTES_MAX;
 
 /// Longest hexadecimal text taken (spec 14.1).
 const HEX_TEXT_MAX: usize = 64;
@@ -21,7 +21,7 @@ impl Service {
         &mut self,
         cx: &mut Ctx<'_, S>,
         env: &Env<'_>,
-        from: From,
+        from: Sender,
         inner: &[u8],
     ) -> Cause {
         let Ok(mut message) = NodeStatusMessage::decode(inner) else { return Cause::NotJson };
@@ -57,7 +57,7 @@ impl Service {
     }
 
     /// Takes the facts of a status: height, hash, URL, name and storage.
-    fn book(&mut self, env: &Env<'_>, from: From, message: &NodeStatusMessage<'_>) -> Cause {
+    fn book(&mut self, env: &Env<'_>, from: Sender, message: &NodeStatusMessage<'_>) -> Cause {
         if message.best_height == 0 || message.peer_id.is_empty() {
             return Cause::Handled;
         }
@@ -108,10 +108,6 @@ fn sanitise(env: &Env<'_>, message: &mut NodeStatusMessage<'_>) {
         message.storage = Cow::Borrowed("");
     }
     for url in [&mut message.base_url, &mut message.propagation_url] {
-        let allowed = env.config.allow_private_urls;
-        let usable = if allowed { url::http_host(url).is_some() } else { url::is_public(url) };
-        if !usable || url::is_blacklisted(&env.config.blacklisted_base_urls, url) {
-            *url = Cow::Borrowed("");
-        }
+        empty_unless_usable(env, url);
     }
 }

@@ -2,7 +2,7 @@
 
 use peerage_proto::json::RejectedTxMessage;
 
-use super::{Cause, From, parse_hash};
+use super::{Cause, Sender, parse_hash};
 use crate::node::ctx::Ctx;
 use crate::teranode::service::{Env, Service};
 
@@ -11,7 +11,7 @@ impl Service {
         &mut self,
         cx: &Ctx<'_, S>,
         env: &Env<'_>,
-        from: From,
+        from: Sender,
         inner: &[u8],
     ) -> Cause {
         let Ok(message) = RejectedTxMessage::decode(inner) else { return Cause::NotJson };

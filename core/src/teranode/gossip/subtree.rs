@@ -3,7 +3,7 @@
 use peerage_proto::json::SubtreeMessage;
 use peerage_proto::notification::{Notification, timestamp};
 
-use super::{Announcement, Cause, DISPLAY_TEXT_MAX, From, clean, parse_hash, vet_url};
+use super::{Announcement, Cause, DISPLAY_TEXT_MAX, Sender, clean, parse_hash, vet_url};
 use crate::input;
 use crate::node::ctx::Ctx;
 use crate::sink::Sink;
@@ -15,7 +15,7 @@ impl Service {
         &mut self,
         cx: &mut Ctx<'_, S>,
         env: &Env<'_>,
-        from: From,
+        from: Sender,
         inner: &[u8],
     ) -> Cause {
         let Ok(mut message) = SubtreeMessage::decode(inner) else { return Cause::NotJson };

@@ -1,13 +1,21 @@
 //! After a timeout the deadline has moved on, or work was done.
 
-use peerage_core::{Action, Input};
+use peerage_core::{Action, Input, Node};
 
 use super::{Before, Oracle, Seen, ensure};
 
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Spin {
-    targets: usize,
+    remembered: usize,
+}
+
+/// What a timeout may forget in steps.
+fn remembered(core: &Node) -> usize {
+    let (conns, service) = (core.view().conns(), core.view().teranode());
+    let (blocks, subtrees) = service.origins().len();
+    let of_service = service.registry().len() + service.repeats().len() + service.bans().len();
+    conns.dialer().len() + conns.book().len() + blocks + subtrees + of_service
 }
 
 impl Oracle for Spin {
@@ -16,7 +24,7 @@ impl Oracle for Spin {
     }
 
     fn before(&mut self, before: &Before<'_>) {
-        self.targets = before.core.view().conns().dialer().len();
+        self.remembered = remembered(before.core);
     }
 
     fn after(&mut self, seen: &Seen<'_>) -> Result<(), String> {
@@ -26,7 +34,7 @@ impl Oracle for Spin {
         let last = seen.core.view().last().mono;
         let moved = seen.deadline.is_none_or(|deadline| deadline.at > last);
         let worked = seen.actions.iter().any(|action| !matches!(action, Action::Notice(_)))
-            || seen.core.view().conns().dialer().len() < self.targets;
+            || remembered(seen.core) < self.remembered;
         ensure(moved || worked, || format!("{:?} is due at once again, and nothing was done", seen.deadline))
     }
 }
