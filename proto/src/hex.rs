@@ -20,12 +20,27 @@ pub(crate) fn decode_array<const N: usize>(text: &str) -> Option<[u8; N]> {
     if text.len() != N * 2 {
         return None;
     }
-    let mut out = [0; N];
-    for (byte, pair) in out.iter_mut().zip(text.chunks_exact(2)) {
-        *byte = (nibble(pair[0])? << 4) | nibble(pair[1])?;
+    let (mut out, mut bad) = ([0; N], 0);
+    for (byte, [high, low]) in out.iter_mut().zip(text.as_chunks::<2>().0) {
+        let (high, low) = (NIBBLES[usize::from(*high)], NIBBLES[usize::from(*low)]);
+        bad |= high | low;
+        *byte = (high << 4) | (low & 15);
     }
-    Some(out)
+    (bad < 16).then_some(out)
 }
+
+/// The value of each digit; above 15 for what is none.
+const NIBBLES: [u8; 256] = {
+    let mut table = [0xff; 256];
+    let mut character = 0;
+    while character < 256 {
+        if let Some(value) = nibble(character as u8) {
+            table[character] = value;
+        }
+        character += 1;
+    }
+    table
+};
 
 /// Decodes an even number of characters of either case.
 #[must_use]

@@ -8,6 +8,7 @@ mod best_block;
 mod fee_policy;
 pub(crate) mod messages;
 mod read;
+mod scan;
 mod write;
 
 #[cfg(test)]

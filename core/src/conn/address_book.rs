@@ -86,8 +86,8 @@ impl AddressBook {
 
     /// The last connection of `peer` ended: what is known of it is as old as this.
     pub fn gone(&mut self, now: Now, peer: &PeerId) {
-        if let Some(known) = self.peers.get_renewed(now.mono, peer, Duration::ZERO) {
-            known.is_connected = false;
+        if let Some(place) = self.peers.place(peer) {
+            self.peers.renewed(now.mono, place, Duration::ZERO).is_connected = false;
         }
     }
 

@@ -18,16 +18,20 @@ pub struct Encoded {
     pub frame: Bytes,
 }
 
-/// Room for nearly every record and frame.
-const INLINE: usize = 1022;
+/// Room for nearly every record of a subtree with its frame.
+const SMALL: usize = 510;
+/// Room for nearly every record of a block with its frame.
+const MEDIUM: usize = 766;
+/// Room for nearly every other one.
+const LARGE: usize = 1022;
 
 /// Bytes that share the allocation of their reference count.
-struct Inline {
+struct Inline<const ROOM: usize> {
     len: u16,
-    bytes: [u8; INLINE],
+    bytes: [u8; ROOM],
 }
 
-impl AsRef<[u8]> for Inline {
+impl<const ROOM: usize> AsRef<[u8]> for Inline<ROOM> {
     fn as_ref(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
     }
@@ -35,15 +39,19 @@ impl AsRef<[u8]> for Inline {
 
 /// `bytes`, shared: one allocation unless they are many.
 fn shared(bytes: &[u8]) -> Bytes {
-    let mut inline = Inline { len: 0, bytes: [0; INLINE] };
-    match (inline.bytes.get_mut(..bytes.len()), u16::try_from(bytes.len())) {
-        (Some(room), Ok(len)) => {
-            room.copy_from_slice(bytes);
-            inline.len = len;
-            Bytes::from_owner(inline)
-        }
+    match bytes.len() {
+        len if len <= SMALL => inline::<SMALL>(bytes),
+        len if len <= MEDIUM => inline::<MEDIUM>(bytes),
+        len if len <= LARGE => inline::<LARGE>(bytes),
         _ => Bytes::copy_from_slice(bytes),
     }
+}
+
+/// At most `ROOM` bytes.
+fn inline<const ROOM: usize>(bytes: &[u8]) -> Bytes {
+    let mut inline = Inline { len: bytes.len() as u16, bytes: [0; ROOM] };
+    inline.bytes[..bytes.len()].copy_from_slice(bytes);
+    Bytes::from_owner(inline)
 }
 
 /// Encodes a record and, behind it, what `frame` writes. `scratch` is the memory to do it in.

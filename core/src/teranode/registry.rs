@@ -9,7 +9,7 @@ use peerage_proto::hash::Hash256;
 use peerage_proto::peer_id::PeerId;
 
 use super::url::URL_BYTES_MAX;
-use crate::common::fair_map::{Aged, FairMap, Inserted};
+use crate::common::fair_map::{Aged, FairMap, Inserted, Place};
 use crate::common::sip::HashKey;
 use crate::limits::Limits;
 use crate::state::state;
@@ -84,6 +84,26 @@ pub struct Told<'a> {
 }
 
 impl PeerInfo {
+    /// Takes what a message tells (spec 7.2, `put`): empty and zero values change nothing.
+    pub fn put(&mut self, told: &Told<'_>) {
+        set_text(&mut self.client_name, cut(told.client_name, TEXT_BYTES_MAX));
+        // A part of a URL would be another one.
+        if told.data_hub_url.len() <= URL_BYTES_MAX {
+            set_text(&mut self.data_hub_url, told.data_hub_url);
+        }
+        set_text(&mut self.storage, cut(told.storage, TEXT_BYTES_MAX));
+        if told.height > 0 {
+            self.height = told.height;
+            // A height without its hash would leave the hash of another height beside it.
+            self.block_hash = told.block_hash;
+        }
+    }
+
+    /// Whether it is below what we use.
+    pub fn is_unhealthy(&self) -> bool {
+        self.reputation < REPUTATION_MIN
+    }
+
     fn heard(&mut self, now: Now, bytes: usize) {
         self.last_message = Some(now.wall);
         self.last_heard = now.mono;
@@ -98,8 +118,9 @@ impl Registry {
     }
 
     /// The entry of `peer`, made if there is room. `owner`: the neighbour that delivered it.
-    fn entry(&mut self, now: Now, peer: PeerId, owner: PeerId) -> Option<&mut PeerInfo> {
-        if self.peers.get(&peer).is_none() {
+    fn entry(&mut self, now: Now, peer: PeerId, owner: PeerId) -> Option<Place> {
+        let present = self.peers.place(&peer);
+        if present.is_none() {
             let connected_at = self.connected.get(&peer).copied();
             let info = PeerInfo {
                 id_text: peer.to_base58().into(),
@@ -120,41 +141,24 @@ impl Registry {
             if self.peers.insert_keeping(now.mono, peer, owner, info, connected) == Inserted::Refused {
                 return None;
             }
+            return self.peers.place(&peer);
         }
-        self.peers.get_mut(&peer)
+        present
     }
 
     /// `peer` was heard, through `owner`: its entry exists, its time is now, `bytes` are added (spec 3, `touch` and
-    /// `count_bytes`).
-    pub fn touch(&mut self, now: Now, peer: PeerId, owner: PeerId, bytes: usize) {
-        if let Some(info) = self.peers.get_renewed(now.mono, &peer, RENEW_AFTER) {
-            return info.heard(now, bytes);
-        }
-        if let Some(info) = self.entry(now, peer, owner) {
-            info.heard(now, bytes);
-        }
+    /// `count_bytes`). The entry, if there is room for one.
+    pub fn touch(&mut self, now: Now, peer: PeerId, owner: PeerId, bytes: usize) -> Option<&mut PeerInfo> {
+        let place = self.entry(now, peer, owner)?;
+        let info = self.peers.renewed(now.mono, place, RENEW_AFTER);
+        info.heard(now, bytes);
+        Some(info)
     }
 
     /// Takes what a message tells (spec 7.2, `put`): empty and zero values change nothing.
     pub fn put(&mut self, peer: &PeerId, told: &Told<'_>) {
-        let Some(info) = self.peers.get_mut(peer) else { return };
-        set_text(&mut info.client_name, cut(told.client_name, TEXT_BYTES_MAX));
-        // A part of a URL would be another one.
-        if told.data_hub_url.len() <= URL_BYTES_MAX {
-            set_text(&mut info.data_hub_url, told.data_hub_url);
-        }
-        set_text(&mut info.storage, cut(told.storage, TEXT_BYTES_MAX));
-        if told.height > 0 {
-            info.height = told.height;
-            // A height without its hash would leave the hash of another height beside it.
-            info.block_hash = told.block_hash;
-        }
-    }
-
-    /// `peer` announced a block.
-    pub fn block_announced(&mut self, now: Now, peer: &PeerId) {
         if let Some(info) = self.peers.get_mut(peer) {
-            info.last_block = Some(now.wall);
+            info.put(told);
         }
     }
 
@@ -164,7 +168,8 @@ impl Registry {
         if !is_entered && self.peers.get(&peer).is_none() {
             return;
         }
-        if let Some(info) = self.entry(now, peer, peer) {
+        if let Some(place) = self.entry(now, peer, peer) {
+            let info = self.peers.renewed(now.mono, place, Duration::MAX);
             info.is_connected = true;
             info.connected_at = Some(now.wall);
         }
@@ -191,7 +196,7 @@ impl Registry {
 
     /// Whether `peer` is known and below what we use.
     pub fn is_unhealthy(&self, peer: &PeerId) -> bool {
-        self.peers.get(peer).is_some_and(|info| info.reputation < REPUTATION_MIN)
+        self.peers.get(peer).is_some_and(PeerInfo::is_unhealthy)
     }
 
     /// Whether `claimed` is the id of `peer` as text.
@@ -367,7 +372,9 @@ mod tests {
     #[test]
     fn t109_byte_counts_add_up_and_never_overflow() {
         let mut registry = registry();
-        (0..80_000).for_each(|_| registry.touch(Now::at_secs(0), peer(1), peer(1), 3));
+        for _ in 0..80_000 {
+            registry.touch(Now::at_secs(0), peer(1), peer(1), 3);
+        }
         assert_eq!(registry.get(&peer(1)).map(|info| info.bytes_received), Some(240_000));
     }
 }

@@ -73,14 +73,16 @@ impl Repeats {
             return true;
         }
         let key = (kind, hash);
-        let fresh = |seen: &Seen| now.mono.saturating_since(seen.first) < config.seen_hash_ttl;
-        if !self.seen.get(&key).is_some_and(fresh) {
-            self.seen.remove(&key);
-            let seen = Seen::first(now.mono, author);
-            let _ = self.seen.insert(now.mono, key, neighbour, seen);
-            return true;
+        match self.seen.get_mut(&key) {
+            Some(seen) if now.mono.saturating_since(seen.first) < config.seen_hash_ttl => {
+                seen.announce(now.mono, config, author)
+            }
+            // What is too old is replaced.
+            Some(_) | None => {
+                let _ = self.seen.insert(now.mono, key, neighbour, Seen::first(now.mono, author));
+                true
+            }
         }
-        self.seen.get_mut(&key).is_none_or(|seen| seen.announce(now.mono, config, author))
     }
 
     /// The record could not be handed on after all: the slot is free again.

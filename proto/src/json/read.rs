@@ -4,6 +4,8 @@ use alloc::borrow::Cow;
 use alloc::string::String;
 use core::fmt;
 
+use super::scan::plain_to_read;
+
 /// Deepest nesting of objects and arrays in a document, members that nobody reads included.
 pub const DEPTH_MAX: usize = 64;
 
@@ -154,16 +156,11 @@ impl<'a> Parser<'a> {
     /// Moves to the next quote or backslash and returns which of them it is.
     fn plain(&mut self) -> Result<u8, JsonError> {
         let rest = &self.text.as_bytes()[self.at..];
-        match rest.iter().position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20) {
-            Some(length) => {
-                self.at += length;
-                let stop = rest[length];
-                if stop < 0x20 { Err(self.error(JsonErrorKind::Syntax)) } else { Ok(stop) }
-            }
-            None => {
-                self.at = self.text.len();
-                Err(self.error(JsonErrorKind::Syntax))
-            }
+        let length = plain_to_read(rest);
+        self.at += length;
+        match rest.get(length) {
+            Some(&stop) if stop >= 0x20 => Ok(stop),
+            Some(_) | None => Err(self.error(JsonErrorKind::Syntax)),
         }
     }
 

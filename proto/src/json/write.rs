@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 use core::fmt::{self, Write};
 
+use super::scan::plain_to_write;
 use crate::hex::DIGITS;
 
 /// Appends `text` in quotes: `"`, `\` and control characters escaped, and besides `<`, `>`, `&`, U+2028 and U+2029.
@@ -12,11 +13,8 @@ pub(crate) fn write_text(text: &str, out: &mut Vec<u8>) {
     let mut copied = 0;
     let mut at = 0;
     while at < bytes.len() {
-        let byte = bytes[at];
-        if PLAIN[usize::from(byte)] {
-            at += 1;
-            continue;
-        }
+        at += plain_to_write(&bytes[at..]);
+        let Some(&byte) = bytes.get(at) else { break };
         // U+2028 and U+2029 are e2 80 a8 and e2 80 a9.
         if byte == 0xe2 {
             if let [0x80, last @ (0xa8 | 0xa9)] = bytes[at + 1..at + 3] {
@@ -35,17 +33,6 @@ pub(crate) fn write_text(text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(&bytes[copied..]);
     out.push(b'"');
 }
-
-/// Bytes that stand for themselves; 0xe2 is looked at more closely.
-const PLAIN: [bool; 256] = {
-    let mut table = [true; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = byte >= 0x20 && !matches!(byte as u8, b'"' | b'\\' | b'<' | b'>' | b'&' | 0xe2);
-        byte += 1;
-    }
-    table
-};
 
 fn write_escape(byte: u8, out: &mut Vec<u8>) {
     let short = match byte {

@@ -18,6 +18,7 @@ mod tests;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 
 use peerage_proto::peer_id::PeerId;
 
@@ -33,6 +34,7 @@ impl<K: Hashed + Eq + Clone + fmt::Debug> Key for K {}
 #[derive(Clone, Debug)]
 struct Entry<K, V> {
     key: K,
+    hash: u64,
     owner: PeerId,
     /// Its place among its owner's.
     seq: u64,
@@ -86,6 +88,10 @@ pub enum Inserted<K, V> {
     /// There is no room: every owner holds one entry.
     Refused,
 }
+
+/// Where an entry lies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place(u32);
 
 /// What becomes of an entry that is old.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -163,7 +169,7 @@ impl<K: Key, V> FairMap<K, V> {
             evicted = Some(self.take(victim));
             self.evicted = self.evicted.saturating_add(1);
         }
-        let slot = self.put(Entry { key, owner, seq: self.next_seq, at: now, value });
+        let slot = self.put(Entry { key, hash, owner, seq: self.next_seq, at: now, value });
         self.index.insert(hash, slot);
         self.age.push(&mut self.age_links, slot);
         self.hold(owner, slot);
@@ -247,15 +253,19 @@ impl<K: Key, V> FairMap<K, V> {
         })
     }
 
-    /// The value of `key`, to change; it is the newest of its owner's from now on if it was not renewed for `after`.
-    pub fn get_renewed(&mut self, now: Instant, key: &K, after: core::time::Duration) -> Option<&mut V> {
-        let slot = self.find(key)?;
+    /// Where `key` lies, until the map changes.
+    pub fn place(&self, key: &K) -> Option<Place> {
+        self.find(key).map(Place)
+    }
+
+    /// The value at a place, to change; it is the newest of its owner's from now on if it was not renewed for `after`.
+    pub fn renewed(&mut self, now: Instant, Place(slot): Place, after: Duration) -> &mut V {
         let (owner, at) = (self.entry(slot).owner, self.entry(slot).at);
         if now.saturating_since(at) > after {
             self.renew_slot(now, slot);
             self.rehold(slot, owner);
         }
-        Some(&mut self.entry_mut(slot).value)
+        &mut self.entry_mut(slot).value
     }
 
     /// Gives `key` to `owner`; its age stays.
@@ -371,7 +381,7 @@ impl<K: Key, V> FairMap<K, V> {
     /// Takes an entry out of everything.
     fn take(&mut self, slot: u32) -> (K, V) {
         let Some(entry) = self.slots[slot as usize].take() else { unreachable!("slot {slot} is free") };
-        self.index.remove(entry.key.hashed(self.hash_key), slot);
+        self.index.remove(entry.hash, slot);
         self.age.unlink(&mut self.age_links, slot);
         self.release(&entry.owner, slot);
         self.free.push(slot);

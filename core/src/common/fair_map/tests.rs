@@ -1,6 +1,5 @@
 use super::*;
 use alloc::vec;
-use core::time::Duration;
 use proptest::prelude::*;
 
 use crate::state::state_hash;
@@ -92,9 +91,10 @@ fn an_entry_in_use_is_renewed_once_in_a_while() {
     let _ = map.insert(at(0), 1, peer(1), ());
     let _ = map.insert(at(1), 2, peer(1), ());
     let after = Duration::from_micros(10);
-    assert!(map.get_renewed(at(10), &1, after).is_some());
+    let place = map.place(&1).unwrap();
+    map.renewed(at(10), place, after);
     assert_eq!(map.owner(&1), Some((peer(1), at(0))), "not yet");
-    assert!(map.get_renewed(at(11), &1, after).is_some());
+    map.renewed(at(11), place, after);
     assert_eq!(map.owner(&1), Some((peer(1), at(11))));
     assert_eq!(map.insert(at(12), 3, peer(1), ()), Inserted::Evicted(2, ()), "it is the newer one now");
 }

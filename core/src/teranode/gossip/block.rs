@@ -42,12 +42,15 @@ impl Service {
         if url::is_blacklisted(&env.config.blacklisted_base_urls, &message.data_hub_url) {
             return Cause::BlacklistedUrl;
         }
-        self.touch(cx, env, from, &message.peer_id);
-        if self.within_horizon(env, message.height) < message.height {
+        let is_believed = self.within_horizon(env, message.height) == message.height;
+        let info = self.registry.touch(cx.now, from.source, from.propagation_source, from.inner_len);
+        if !is_believed {
             return Cause::BeyondHorizon;
         }
-        self.registry.block_announced(cx.now, &from.source);
-        self.registry.put(&from.source, &told(&message, Some(hash)));
+        if let Some(info) = info {
+            info.last_block = Some(cx.now.wall);
+            info.put(&told(&message, Some(hash)));
+        }
         self.origins.block(cx.now, hash, from.source, from.propagation_source);
         let stamp = timestamp(cx.now.wall.as_millis());
         let shown = self.subscribers.has_greeted();
@@ -57,7 +60,9 @@ impl Service {
                 Notification::block(&message, &stamp).encode(frame);
             }
         });
-        self.subscribers.show(cx, || encoded.frame.clone());
+        if shown {
+            self.subscribers.show(cx, || encoded.frame.clone());
+        }
         if !self.repeats.hand_on(
             cx.now,
             env.config,
@@ -96,7 +101,7 @@ impl Service {
             return cause;
         }
         let hash = parse_hash(env, &message.hash);
-        self.touch(cx, env, from, &message.peer_id);
+        let _ = self.touch(cx, env, from, &message.peer_id);
         let subject = Self::subject(env, from, &message.peer_id);
         if let Some(subject) = &subject {
             self.registry.put(subject, &told(message, None));

@@ -155,12 +155,15 @@ impl Service {
         Ok(())
     }
 
-    /// Spec 3, `touch` and `count_bytes`. Only the reference also books on an id that is merely claimed.
-    fn touch<S>(&mut self, cx: &Ctx<'_, S>, env: &Env<'_>, from: Sender, claimed: &str) {
-        self.registry.touch(cx.now, from.source, from.propagation_source, from.inner_len);
+    /// Spec 3, `touch` and `count_bytes`. Only the reference also books on an id that is merely claimed. Whether the author
+    /// is below what we use.
+    fn touch<S>(&mut self, cx: &Ctx<'_, S>, env: &Env<'_>, from: Sender, claimed: &str) -> bool {
+        let info = self.registry.touch(cx.now, from.source, from.propagation_source, from.inner_len);
+        let unhealthy = info.is_some_and(|info| info.is_unhealthy());
         if let Some(claimed) = self.claimed_stranger(env, from, claimed) {
             self.registry.touch(cx.now, claimed, from.propagation_source, from.inner_len);
         }
+        unhealthy
     }
 
     /// The claimed id, in strict mode, when it is neither the author's nor ours.

@@ -42,8 +42,7 @@ impl Service {
             }
             sanitise(env, &mut message);
         }
-        self.touch(cx, env, from, &message.peer_id);
-        let unhealthy = self.registry.is_unhealthy(&from.source);
+        let unhealthy = self.touch(cx, env, from, &message.peer_id);
         let stamp = timestamp(cx.now.wall.as_millis());
         self.subscribers.show(cx, || {
             let mut frame = alloc::vec::Vec::with_capacity(1024);

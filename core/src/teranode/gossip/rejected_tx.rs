@@ -21,11 +21,11 @@ impl Service {
         if !env.is_strict() && parse_hash(env, &message.tx_id).is_none() {
             return Cause::BadField;
         }
-        self.touch(cx, env, from, &message.peer_id);
+        let unhealthy = self.touch(cx, env, from, &message.peer_id);
         if env.is_strict() && self.bans.is_banned(cx.now, &from.source) {
             return Cause::Banned;
         }
-        if self.registry.is_unhealthy(&from.source) {
+        if unhealthy {
             return Cause::LowReputation;
         }
         Cause::Handled

@@ -44,11 +44,11 @@ impl Service {
                 return Cause::BlacklistedUrl;
             }
         }
-        self.touch(cx, env, from, &message.peer_id);
+        let unhealthy = self.touch(cx, env, from, &message.peer_id);
         if strict && self.bans.is_banned(cx.now, &from.source) {
             return Cause::Banned;
         }
-        if self.registry.is_unhealthy(&from.source) {
+        if unhealthy {
             return Cause::LowReputation;
         }
         let Some(hash) = hash else { return Cause::BadField };
