@@ -43,7 +43,7 @@ fn a_block_announced_at_one_node_is_produced_at_the_other_and_shown() {
     let mut viewer = viewer(&two);
     assert_eq!(shown(&mut viewer)["peer_id"], two.ready["peer_id"]);
     let told = one.told(&["announce", "block"]);
-    let hash = told.split(' ').next().unwrap().to_owned();
+    let hash = told.split_whitespace().next().unwrap().to_owned();
     let produced = two.event_where("produced", |event| event["hash"] == hash.as_str());
     assert_eq!((&produced["kind"], &produced["peer_id"]), (&"block".into(), &one.ready["peer_id"]));
     two.event_where("verdict", |event| event["topic"] == "block" && event["acceptance"] == "accept");
@@ -55,7 +55,7 @@ fn a_block_announced_at_one_node_is_produced_at_the_other_and_shown() {
         }
     }
     let told = one.told(&["announce", "subtree"]);
-    let hash = told.split(' ').next().unwrap().to_owned();
+    let hash = told.split_whitespace().next().unwrap().to_owned();
     two.event_where("produced", |event| event["kind"] == "subtree" && event["hash"] == hash.as_str());
 }
 
