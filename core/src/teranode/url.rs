@@ -13,7 +13,9 @@ pub const URL_BYTES_MAX: usize = 2048;
 /// The host of an `http` or `https` URL, as written: without user, port, brackets and trailing dots. None for anything
 /// else.
 pub fn http_host(url: &str) -> Option<&str> {
-    let (scheme, rest) = url.split_once("://")?;
+    // No scheme that passes has a colon: the first one ends it.
+    let (scheme, rest) = url.split_once(':')?;
+    let rest = rest.strip_prefix("//")?;
     if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
         return None;
     }
@@ -21,7 +23,8 @@ pub fn http_host(url: &str) -> Option<&str> {
 }
 
 fn host_of_rest(rest: &str) -> Option<&str> {
-    let authority = rest.split(['/', '?', '#', '\\']).next()?;
+    let end = rest.bytes().position(|byte| matches!(byte, b'/' | b'?' | b'#' | b'\\'));
+    let authority = end.and_then(|end| rest.get(..end)).unwrap_or(rest);
     let host_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     let host = match host_port.strip_prefix('[') {
         Some(v6) => v6.split_once(']')?.0,
@@ -148,6 +151,9 @@ mod tests {
             "http://169.254.169.254/latest",
             "http://[fe80::1%25eth0]/",
             "http://127.0.0.1\\@node.example/",
+            "http:x://node.example",
+            "http:/node.example://node.example",
+            "http:node.example",
         ] {
             assert!(!is_public(bad), "{bad}");
         }
