@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use peerage_core::conn::CloseReason;
 use peerage_core::teranode::TopicKind;
 use peerage_proto::envelope;
 use peerage_proto::hash::Hash256;
@@ -52,11 +53,12 @@ impl World {
         self.send(link, end, node, Rc::new(message), None, 0);
     }
 
-    /// A puppet closes its connections.
+    /// A puppet closes its connections, or has them closed for its flood.
     pub fn puppet_leave(&mut self, puppet: usize) {
         let end = self.nodes.len() + puppet;
         for id in std::mem::take(&mut self.puppets[puppet].links).into_keys() {
-            self.close(id, end, peerage_core::conn::CloseReason::Remote);
+            let reason = if id % 3 == 0 { CloseReason::Flood } else { CloseReason::Remote };
+            self.close(id, end, reason);
         }
     }
 
