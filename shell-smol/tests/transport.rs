@@ -182,7 +182,7 @@ fn a_dial_that_reuses_comes_from_the_listen_port_and_a_new_one_does_not() {
         for (port_use, same) in [(PortUse::Reuse, true), (PortUse::New, false)] {
             let dial = one.dial(to.clone(), opts(port_use)).unwrap();
             let (dialled, (_accepted, seen)) = within(futures::future::join(dial, incoming(&mut two))).await;
-            assert!(dialled.unwrap().nodelay().unwrap());
+            assert!(dialled.unwrap().get_ref().nodelay().unwrap());
             assert_eq!(seen == from, same);
         }
     });

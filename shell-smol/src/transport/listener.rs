@@ -29,6 +29,8 @@ pub(super) struct Listener {
     interfaces: Option<IfWatcher>,
     reported: BTreeSet<IpAddr>,
     queued: VecDeque<Event>,
+    /// The backlog was empty, and the reactor has not said since that somebody came.
+    accept_blocked: bool,
     pause: Option<Delay>,
 }
 
@@ -53,6 +55,7 @@ impl Listener {
             interfaces,
             reported: BTreeSet::new(),
             queued: VecDeque::new(),
+            accept_blocked: false,
             pause: None,
         };
         if listener.interfaces.is_none() {
@@ -125,8 +128,12 @@ impl Listener {
         }
     }
 
-    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Event>> {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Event>> {
         loop {
+            if self.accept_blocked {
+                ready!(self.socket.poll_readable(cx))?;
+                self.accept_blocked = false;
+            }
             match self.socket.get_ref().accept() {
                 Ok((stream, remote)) => {
                     // Gone again already: nobody to talk to.
@@ -138,9 +145,7 @@ impl Listener {
                         send_back_addr: multiaddr(remote),
                     }));
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    ready!(self.socket.poll_readable(cx))?;
-                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.accept_blocked = true,
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }

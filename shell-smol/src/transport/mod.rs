@@ -8,8 +8,10 @@ pub mod dns;
 #[cfg(feature = "dnsaddr")]
 mod hickory;
 mod listener;
+mod stream;
 
 pub(crate) use dial::connect;
+pub use stream::Stream;
 
 use std::collections::VecDeque;
 use std::io;
@@ -23,9 +25,6 @@ use libp2p::core::multiaddr::{Multiaddr, Protocol};
 use libp2p::core::transport::{DialOpts, ListenerId, PortUse, TransportError, TransportEvent};
 
 use listener::Listener;
-
-/// A connected TCP stream: futures-io traits, `TCP_NODELAY` set; closing it shuts the write side down.
-pub type Stream = async_net::TcpStream;
 
 type Event = TransportEvent<Ready<io::Result<Stream>>, io::Error>;
 
