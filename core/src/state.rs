@@ -256,6 +256,7 @@ fn digest(bytes: &[u8]) -> [u8; 32] {
 mod tests {
     use super::*;
     use alloc::collections::BTreeMap;
+    use alloc::string::String;
     use alloc::vec;
     use alloc::vec::Vec;
 
@@ -280,6 +281,46 @@ mod tests {
             assert!(altered.alter(&mut { nth }), "{leaf}");
             assert_ne!(state_hash(&altered), state_hash(&state), "{leaf} is not hashed");
         }
+    }
+
+    state! {
+        struct Kinds {
+            byte: u8,
+            short: u16,
+            int: u32,
+            long: u64,
+            signed: i64,
+            float: f64,
+            flag: bool,
+            text: String,
+            nothing: Option<u32>,
+            something: Option<u32>,
+            list: Vec<u16>,
+            by_key: BTreeMap<u8, bool>,
+        }
+    }
+
+    /// The bytes were laid out, and the hash computed, by another program from the words at the head of `codec`.
+    #[test]
+    fn the_walk_and_its_hash_are_those_written_down() {
+        let state = Kinds {
+            byte: 1,
+            short: 2,
+            int: 3,
+            long: 4,
+            signed: -5,
+            float: 0.5,
+            flag: true,
+            text: "hi".into(),
+            nothing: None,
+            something: Some(7),
+            list: vec![0x0102, 0x0304],
+            by_key: [(9, true), (1, false)].into(),
+        };
+        let walk = "010200030000000400000000000000fbffffffffffffff000000000000e03f0102000000686900010700000002000000020104030200000001000901";
+        assert_eq!(peerage_proto::hex::encode(&crate::codec::to_vec(&state)), walk);
+        let hash = "f79956fd728241e9877209e3974d8f626afc7b5f8ca65e5125fa762b2b138e15";
+        assert_eq!(peerage_proto::hex::encode(&state_hash(&state)), hash);
     }
 
     #[test]
