@@ -22,10 +22,11 @@ use super::store::FileStore;
 use crate::data_dir::{DataDir, files, key};
 use crate::fault::{Fault, code};
 use crate::http::admin::{self, Admin};
-use crate::http::control::{CALLS_MAX, Calls};
+use crate::http::control::{Access, CALLS_MAX, Calls};
 use crate::http::feed::Feed;
 use crate::http::hub::Hub;
-use crate::http::server;
+use crate::http::patience::Patience;
+use crate::http::server::{self, Tally};
 use crate::p2p::behaviour;
 use crate::p2p::convert;
 use crate::p2p::gate::Budget;
@@ -73,8 +74,10 @@ pub async fn run(runtime: Shared, options: Options) -> Result<(), Fault> {
 
     let hub = Hub::new(settings.feed_limits.clone());
     let (calls, calls_receiver) = mpsc::channel(CALLS_MAX);
-    let feed = listen_feed(&runtime, &settings, &hub)?;
-    let admin = listen_admin(&runtime, &settings, calls, admin_key)?;
+    let tallies = ["feed", "admin"].map(|name| (name, Arc::<Tally>::default()));
+    let [(_, feed_tally), (_, admin_tally)] = &tallies;
+    let feed = listen_feed(&runtime, &settings, &hub, feed_tally)?;
+    let admin = listen_admin(&runtime, &settings, calls, admin_key, admin_tally)?;
     let floods = Arc::<AtomicU64>::default();
     let p2p = libp2p(&runtime, &settings, &key, Arc::clone(&floods))?;
     let identity = Identity {
@@ -165,15 +168,19 @@ fn bind(
     })
 }
 
-fn listen_feed(runtime: &Shared, settings: &Settings, hub: &Hub) -> Result<Option<SocketAddr>, Fault> {
+fn listen_feed(
+    runtime: &Shared,
+    settings: &Settings,
+    hub: &Hub,
+    tally: &Arc<Tally>,
+) -> Result<Option<SocketAddr>, Fault> {
     let Some(addr) = settings.feed else { return Ok(None) };
     let (listener, addr) = bind(runtime, "p2p_httpListenAddress", addr)?;
     let limits = settings.feed_limits.clone();
-    // Room for requests beside the clients.
-    let connections_max = usize::try_from(limits.clients_max).unwrap_or(usize::MAX).saturating_add(256);
+    let connections = limits.connections();
     let feed = Feed::new(runtime.clone(), hub.clone(), limits);
     let handler = feed_handler(feed, settings)?;
-    runtime.spawn(server::accept(runtime.clone(), listener, connections_max, handler).boxed());
+    runtime.spawn(server::accept(runtime.clone(), listener, connections, Arc::clone(tally), handler).boxed());
     Ok(Some(addr))
 }
 
@@ -213,12 +220,16 @@ fn listen_admin(
     settings: &Settings,
     calls: Calls,
     key: Secret,
+    tally: &Arc<Tally>,
 ) -> Result<Option<SocketAddr>, Fault> {
     let Some(addr) = settings.admin else { return Ok(None) };
     let (listener, addr) = bind(runtime, "admin_listen", addr)?;
-    let admin = Admin::new(runtime.clone(), calls, key);
+    let access = Access::new(key, addr.ip().is_loopback());
+    let admin = Admin::new(runtime.clone(), calls, access, Patience::default());
     let handler: server::Handler = Box::new(move |socket, from| admin.clone().serve(socket, from).boxed());
-    runtime.spawn(server::accept(runtime.clone(), listener, admin::CONNECTIONS_MAX, handler).boxed());
+    runtime.spawn(
+        server::accept(runtime.clone(), listener, admin::connections(), Arc::clone(tally), handler).boxed(),
+    );
     Ok(Some(addr))
 }
 
@@ -229,6 +240,6 @@ fn advise(report: &mut Report, feed: Option<SocketAddr>, admin: Option<SocketAdd
         );
     }
     if admin.is_some_and(|addr| !addr.ip().is_loopback()) {
-        report.event(&json!({"event": "bound_to_all", "problem": "admin_listen is not a loopback address: others can reach it"}));
+        report.event(&json!({"event": "bound_to_all", "problem": "admin_listen is not a loopback address: others can reach it, and every call needs the key"}));
     }
 }

@@ -22,6 +22,7 @@ use proto::{Multiaddr, Network, PeerId};
 pub use layers::{Layers, Sources};
 
 use crate::http::feed::FeedLimits;
+use crate::http::patience::Patience;
 use crate::p2p::Announce;
 use reader::Reader;
 
@@ -271,6 +272,7 @@ fn feed_limits(reader: &Reader<'_>, limits: &Limits) -> Result<FeedLimits, Confi
         trusted: reader.subnets("p2p_websocket_trusted_source_cidrs")?,
         origins: reader.list("p2p_websocket_allowed_origins"),
         frames_max: usize::try_from(limits.subscriber_frames_max).unwrap_or(usize::MAX),
+        patience: Patience::default(),
     })
 }
 
