@@ -131,8 +131,9 @@ fn libp2p(
     key: &libp2p::identity::Keypair,
     floods: Arc<AtomicU64>,
 ) -> Result<P2p, Fault> {
-    let raw =
-        runtime.transport().map_err(|error| Fault::new(code::SYSTEM, format!("TCP and DNS: {error}"), ""))?;
+    let raw = runtime
+        .transport(settings.conn.allow_private)
+        .map_err(|error| Fault::new(code::SYSTEM, format!("TCP and DNS: {error}"), ""))?;
     P2p::new(Start {
         raw,
         executor: Box::new(Spawn(runtime.clone())),

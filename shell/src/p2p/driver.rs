@@ -40,7 +40,7 @@ pub enum Announce {
 
 /// What the driver is built from.
 pub struct Start<'a> {
-    /// TCP and DNS of the runtime.
+    /// TCP and DNS of the runtime, which already refuses private addresses if they are not to be dialled.
     pub raw: RawTransport,
     /// Runs connections.
     pub executor: Box<dyn Executor + Send>,
@@ -50,7 +50,7 @@ pub struct Start<'a> {
     pub announce: Announce,
     /// Bytes per connection.
     pub budget: Budget,
-    /// Whether private addresses may be dialled.
+    /// Whether private addresses that peers tell are kept.
     pub dial_private: bool,
 }
 
@@ -103,7 +103,7 @@ impl P2p {
                 self.0.exec(task);
             }
         }
-        let (gate, arrivals) = Gate::new(start.raw, start.budget, start.dial_private);
+        let (gate, arrivals) = Gate::new(start.raw, start.budget);
         let traffic = gate.traffic();
         let stack = transport::upgrade(gate, start.options.key)?;
         let behaviour = behaviour::behaviour(&start.options)?;

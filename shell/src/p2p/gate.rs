@@ -18,9 +18,7 @@ use libp2p::Multiaddr;
 use libp2p::Transport;
 use libp2p::core::transport::{DialOpts, ListenerId, TransportError, TransportEvent};
 use libp2p::multiaddr::Protocol;
-use peerage_proto::ip::is_private;
 
-use super::convert;
 use super::transport::{RawTransport, Socket};
 
 /// An accepted socket that waits for the core's word. Dropping it refuses the socket.
@@ -95,16 +93,15 @@ pub struct Gate {
     inner: RawTransport,
     arrivals: Arrivals,
     budget: Budget,
-    dial_private: bool,
     traffic: Traffic,
 }
 
 impl Gate {
-    /// A gate before `inner`. Without `dial_private`, nothing below dials a private address, whoever asks for it.
-    pub fn new(inner: RawTransport, budget: Budget, dial_private: bool) -> (Self, Arrivals) {
+    /// A gate before `inner`.
+    pub fn new(inner: RawTransport, budget: Budget) -> (Self, Arrivals) {
         let arrivals = Arrivals::default();
         let traffic = Traffic::default();
-        (Self { inner, arrivals: Arc::clone(&arrivals), budget, dial_private, traffic }, arrivals)
+        (Self { inner, arrivals: Arc::clone(&arrivals), budget, traffic }, arrivals)
     }
 
     /// What comes in on each socket.
@@ -134,11 +131,6 @@ impl Transport for Gate {
     }
 
     fn dial(&mut self, addr: Multiaddr, opts: DialOpts) -> Result<Self::Dial, TransportError<io::Error>> {
-        let private = convert::ip(&addr).is_some_and(is_private);
-        if private && !self.dial_private {
-            let cause = "a private address, and p2p_allow_private_ips is false";
-            return Err(TransportError::Other(io::Error::new(io::ErrorKind::PermissionDenied, cause)));
-        }
         let dial = self.inner.dial(addr.clone(), opts)?;
         let (budget, traffic) = (self.budget.clone(), self.traffic.clone());
         Ok(async move { Ok(Metered::new(dial.await?, budget, traffic.begin(&addr))) }.boxed())

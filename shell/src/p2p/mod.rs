@@ -3,6 +3,7 @@
 pub mod behaviour;
 pub mod convert;
 pub mod dht;
+pub mod dial_guard;
 pub mod driver;
 pub mod gate;
 pub mod gossip;
@@ -11,5 +12,6 @@ pub mod streams;
 mod swarm_events;
 pub mod transport;
 
+pub use dial_guard::DialGuard;
 pub use driver::{Announce, ListenFailed, P2p, Start};
 pub use transport::{Duplex, RawTransport, Socket};
