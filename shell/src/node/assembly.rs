@@ -30,7 +30,7 @@ use crate::http::server::{self, Tally};
 use crate::p2p::behaviour;
 use crate::p2p::convert;
 use crate::p2p::gate::Budget;
-use crate::p2p::{P2p, Start};
+use crate::p2p::{self, ListenFailed, P2p, Start};
 use crate::runtime::{self, Shared, Spawn};
 use crate::settings::{Secret, Settings};
 
@@ -72,6 +72,7 @@ pub async fn run(runtime: Shared, options: Options) -> Result<(), Fault> {
     let recording = record.map(|path| Recording::create(&path, &config, seed, start)).transpose()?;
     let node = Node::new(config, seed, start)?;
 
+    p2p::ports::free(&settings.conn.listen).map_err(|failed| cannot_listen(&failed))?;
     let hub = Hub::new(settings.feed_limits.clone());
     let (calls, calls_receiver) = mpsc::channel(CALLS_MAX);
     let tallies = ["feed", "admin"].map(|name| (name, Arc::<Tally>::default()));
@@ -125,6 +126,28 @@ pub async fn run(runtime: Shared, options: Options) -> Result<(), Fault> {
     outcome
 }
 
+/// The fault when an address of ours cannot be listened on.
+pub(super) fn cannot_listen(failed: &ListenFailed) -> Fault {
+    let settings = "p2p_listen_addresses or p2p_port";
+    Fault::new(
+        code::SYSTEM,
+        format!("cannot listen on {}: {}", failed.addr, failed.cause),
+        listen_remedy(&failed.cause, settings),
+    )
+}
+
+/// What helps against the system's refusal, by its text: of some refusals libp2p tells no more.
+fn listen_remedy(cause: &str, settings: &str) -> String {
+    let cause = cause.to_lowercase();
+    let has = |word| cause.contains(word);
+    match (has("in use"), has("assign"), has("permission")) {
+        (true, _, _) => format!("stop whatever uses the port, or set {settings} to another"),
+        (_, true, _) => format!("the address is none of this machine: set {settings} to one that is"),
+        (_, _, true) => format!("ports below 1024 are not for every user: set {settings} to another"),
+        (false, false, false) => format!("check the network of this machine, and {settings}"),
+    }
+}
+
 fn libp2p(
     runtime: &Shared,
     settings: &Settings,
@@ -164,7 +187,7 @@ fn bind(
         Fault::new(
             code::SYSTEM,
             format!("cannot listen on {addr} ({key}): {error}"),
-            format!("stop whatever uses the port, or set {key} to another address, or to nothing"),
+            listen_remedy(&error.to_string(), key),
         )
     })
 }
@@ -242,5 +265,18 @@ fn advise(report: &mut Report, feed: Option<SocketAddr>, admin: Option<SocketAdd
     }
     if admin.is_some_and(|addr| !addr.ip().is_loopback()) {
         report.event(&json!({"event": "bound_to_all", "problem": "admin_listen is not a loopback address: others can reach it, and every call needs the key"}));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_remedy_fits_the_refusal() {
+        let remedy = |cause| listen_remedy(cause, "p2p_port");
+        assert!(remedy("Address already in use (os error 98)").starts_with("stop whatever uses the port"));
+        assert!(remedy("Cannot assign requested address (os error 99)").contains("none of this machine"));
+        assert!(remedy("Permission denied (os error 13)").contains("below 1024"));
     }
 }

@@ -19,6 +19,7 @@ use peerage_proto::control::{AnnounceKind, AnnounceReply, AnnounceRequest, Annou
 use serde_json::json;
 use tonic::Status;
 
+use super::assembly::cannot_listen;
 use super::broker::Broker;
 use super::chain::Chain;
 use super::clock::{Clock, header_time};
@@ -106,11 +107,7 @@ impl EventLoop {
         let mut inputs = 0;
         loop {
             if let Some(failed) = self.p2p.take_failure() {
-                return Err(Fault::new(
-                    code::SYSTEM,
-                    format!("cannot listen on {}: {}", failed.addr, failed.cause),
-                    "stop whatever uses the port, or set p2p_listen_addresses or p2p_port",
-                ));
+                return Err(cannot_listen(&failed));
             }
             match poll_fn(|cx| self.poll_happening(cx)).await {
                 Happening::Input(input) => self.feed(input),

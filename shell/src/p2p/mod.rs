@@ -8,6 +8,7 @@ pub mod driver;
 pub mod gate;
 pub mod gossip;
 pub mod links;
+pub mod ports;
 pub mod streams;
 mod swarm_events;
 pub mod transport;

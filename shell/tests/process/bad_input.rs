@@ -118,3 +118,15 @@ fn a_broken_address_cache_is_set_aside_and_the_node_starts() {
     node.told(&["shutdown"]);
     node.event("stopped");
 }
+
+#[test]
+fn a_port_that_another_node_listens_on_is_in_use_though_ports_can_be_shared() {
+    let scratch = Scratch::new();
+    let node = Node::start(&scratch.join("one"), &[]);
+    for ip in ["127.0.0.1", "0.0.0.0"] {
+        let setting = format!("p2p_listen_addresses=/ip4/{ip}/tcp/{}", node.p2p_port());
+        let (code, text) = ends_with(&scratch, &["--set", &setting]);
+        assert_eq!(code, Some(71), "{text}");
+        assert!(text.contains("in use") && text.contains("remedy: stop whatever uses the port"), "{text}");
+    }
+}
