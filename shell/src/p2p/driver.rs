@@ -150,6 +150,11 @@ impl P2p {
         self.ignored
     }
 
+    /// Provider records of the DHT that found no room.
+    pub fn providers_refused(&mut self) -> u64 {
+        self.swarm.behaviour_mut().kad.as_mut().map_or(0, |kad| kad.store_mut().refused())
+    }
+
     /// An address that could not be listened on, once.
     pub fn take_failure(&mut self) -> Option<ListenFailed> {
         self.failed.take()
@@ -164,6 +169,9 @@ impl P2p {
             if self.heartbeat.poll_unpin(cx).is_ready() {
                 self.heartbeat.reset(self.heartbeat_interval);
                 self.compare_mesh();
+                if let Some(kad) = self.swarm.behaviour_mut().kad.as_mut() {
+                    kad.store_mut().sweep(std::time::Instant::now());
+                }
                 let received = self.links.received(RECEIVED_BYTES_MIN).into_iter();
                 self.queued
                     .extend(received.map(|(id, bytes)| Input::Conn(ConnEvent::Received { id, bytes })));

@@ -9,6 +9,7 @@ pub mod gate;
 pub mod gossip;
 pub mod links;
 pub mod ports;
+pub mod providers;
 pub mod streams;
 mod swarm_events;
 pub mod transport;
