@@ -91,11 +91,17 @@ impl Listener for Accept {
 mod loopback_dns;
 
 #[cfg(test)]
+#[path = "../../shell/tests/support/flood.rs"]
+mod flood;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use hickory_resolver::config::{ConnectionConfig, NameServerConfig};
     use libp2p::core::transport::{DialOpts, PortUse};
     use libp2p::core::{Endpoint, Multiaddr};
+    use peerage_core::conn::CloseReason;
+    use std::sync::Arc;
     use std::time::Duration;
 
     const PATIENCE: Duration = Duration::from_secs(20);
@@ -145,6 +151,24 @@ mod tests {
             let named = dial(raw(without_names(true)), &format!("/dns4/public.test/tcp/{port}")).await;
             assert!(named.is_err());
             assert!(dial(raw(without_names(true)), &format!("/ip4/127.0.0.1/tcp/{port}")).await.is_ok());
+        });
+    }
+
+    #[test]
+    fn a_flood_of_messages_is_read_slowly_and_then_closed_and_named() {
+        test(async {
+            let (heard, closed) = flood::flood(Arc::new(Tokio), flood::small(1 << 40, 100), 100).await;
+            assert_eq!(closed, CloseReason::Flood);
+            assert!(heard > 0 && heard < flood::PUBLICATIONS, "some at once, and then slowly: {heard}");
+        });
+    }
+
+    #[test]
+    fn a_flood_of_bytes_is_read_slowly_and_then_closed_and_named() {
+        test(async {
+            let (heard, closed) = flood::flood(Arc::new(Tokio), flood::small(100_000, 1 << 40), 10_000).await;
+            assert_eq!(closed, CloseReason::Flood);
+            assert!(heard < flood::PUBLICATIONS, "{heard}");
         });
     }
 }

@@ -28,8 +28,8 @@ use crate::http::hub::Hub;
 use crate::http::patience::Patience;
 use crate::http::server::{self, Tally};
 use crate::p2p::behaviour;
+use crate::p2p::budget::Budget;
 use crate::p2p::convert;
-use crate::p2p::gate::Budget;
 use crate::p2p::{self, ListenFailed, P2p, Start};
 use crate::runtime::{self, Shared, Spawn};
 use crate::settings::{Secret, Settings};
@@ -47,7 +47,7 @@ pub struct Options {
     pub output: Format,
 }
 
-/// How long a connection may be over its budget of bytes.
+/// How long a connection may be over its budget.
 const FLOOD_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs a node to its end.
@@ -75,12 +75,12 @@ pub async fn run(runtime: Shared, options: Options) -> Result<(), Fault> {
     p2p::ports::free(&settings.conn.listen).map_err(|failed| cannot_listen(&failed))?;
     let hub = Hub::new(settings.feed_limits.clone());
     let (calls, calls_receiver) = mpsc::channel(CALLS_MAX);
-    let tallies = ["feed", "admin"].map(|name| (name, Arc::<Tally>::default()));
-    let [(_, feed_tally), (_, admin_tally)] = &tallies;
+    let tallies = ["feed", "admin", "p2p"].map(|name| (name, Arc::<Tally>::default()));
+    let [(_, feed_tally), (_, admin_tally), (_, p2p_tally)] = &tallies;
     let feed = listen_feed(&runtime, &settings, &hub, feed_tally)?;
     let admin = listen_admin(&runtime, &settings, calls, admin_key, admin_tally)?;
     let floods = Arc::<AtomicU64>::default();
-    let p2p = libp2p(&runtime, &settings, &key, Arc::clone(&floods))?;
+    let p2p = libp2p(&runtime, &settings, &key, Arc::clone(&floods), p2p_tally)?;
     let identity = Identity {
         peer_id: local.to_base58(),
         network: settings.teranode.network.to_string(),
@@ -153,6 +153,7 @@ fn libp2p(
     settings: &Settings,
     key: &libp2p::identity::Keypair,
     floods: Arc<AtomicU64>,
+    tally: &Arc<Tally>,
 ) -> Result<P2p, Fault> {
     let raw = runtime
         .transport(settings.conn.allow_private)
@@ -170,10 +171,12 @@ fn libp2p(
         announce: settings.announce.clone(),
         budget: Budget {
             bytes_per_second_max: settings.bytes_per_second_max,
+            messages_per_second_max: settings.messages_per_second_max,
             patience: FLOOD_PATIENCE,
             floods,
         },
         dial_private: settings.conn.allow_private,
+        tally: Arc::clone(tally),
     })
     .map_err(|problem| Fault::new(code::CONFIG, format!("failed to create p2p client: {problem}"), ""))
 }

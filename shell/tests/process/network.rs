@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
@@ -155,6 +155,21 @@ fn sockets_over_the_handshake_limit_of_their_address_are_refused_unread() {
     assert_eq!(last.read(&mut [0; 1]).unwrap_or(0), 0);
     drop(silent);
     node.wait_status("answering", |status| status["fsm_state"] == "RUNNING");
+}
+
+#[test]
+fn who_connects_and_says_nothing_gives_its_place_back() {
+    let scratch = Scratch::new();
+    let node = Node::start(&scratch.join("data"), &[]);
+    let begun = Instant::now();
+    let mut silent = TcpStream::connect(("127.0.0.1", node.p2p_port())).unwrap();
+    silent.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert_eq!(silent.read(&mut [0; 1]).unwrap(), 0, "the node closes");
+    assert!(
+        begun.elapsed() < Duration::from_secs(9),
+        "{:?}: before the time of a whole handshake",
+        begun.elapsed()
+    );
 }
 
 #[test]
