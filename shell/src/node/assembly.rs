@@ -57,7 +57,11 @@ const FLOOD_PATIENCE: Duration = Duration::from_secs(30);
 pub async fn run(runtime: Shared, options: Options) -> Result<(), Fault> {
     let Options { data_dir, settings, record, output } = options;
     let data_dir = DataDir::open(&data_dir)?;
+    // What a killed node left behind would lead a client, with the key, to whoever listens there now.
+    let admin_file = data_dir.file("admin.addr");
+    files::remove(&admin_file)?;
     let folder = settings.peer_cache_dir.clone().unwrap_or_else(|| data_dir.path().to_owned());
+    let cache_lock = data_dir.lock_cache(&folder)?;
     let key = key::identity(&settings.private_key, &folder.join("p2p.key"))?;
     let admin_key = key::admin_key(&data_dir.file("admin.key"))?;
     let local = convert::peer(&key.public().to_peer_id())
@@ -89,7 +93,6 @@ pub async fn run(runtime: Shared, options: Options) -> Result<(), Fault> {
         feed: feed.map(|addr| addr.to_string()).unwrap_or_default(),
         admin: admin.map(|addr| addr.to_string()).unwrap_or_default(),
     };
-    let admin_file = data_dir.file("admin.addr");
     files::replace(&admin_file, identity.admin.as_bytes(), 0o644)
         .map_err(|error| files::cannot_create(&admin_file, &error))?;
     let mut report = Report::new(output);
@@ -122,7 +125,7 @@ pub async fn run(runtime: Shared, options: Options) -> Result<(), Fault> {
     let outcome = event_loop.run().await;
     // The next run writes its own; a reader that comes between finds nobody.
     let _ = std::fs::remove_file(&admin_file);
-    drop(data_dir);
+    drop((cache_lock, data_dir));
     outcome
 }
 
