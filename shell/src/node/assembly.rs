@@ -1,7 +1,7 @@
 //! Puts a node together: settings, data directory, listeners, neighbours, core.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -14,11 +14,12 @@ use serde_json::json;
 use super::broker::EmbeddedBroker;
 use super::chain::EmbeddedChain;
 use super::clock::Clock;
-use super::event_loop::{EventLoop, Timer};
+use super::event_loop::{EventLoop, Readiness, Timer};
 use super::recording::Recording;
 use super::report::{Format, Report};
 use super::status::Identity;
 use super::store::FileStore;
+use super::watch::{self, Watch};
 use crate::data_dir::{DataDir, files, key};
 use crate::fault::{Fault, code};
 use crate::http::admin::{self, Admin};
@@ -56,7 +57,7 @@ const FLOOD_PATIENCE: Duration = Duration::from_secs(30);
 /// When it cannot start, or does not stop in good order.
 pub async fn run(runtime: Shared, options: Options) -> Result<(), Fault> {
     let Options { data_dir, settings, record, output } = options;
-    let data_dir = DataDir::open(&data_dir)?;
+    let data_dir = Arc::new(DataDir::open(&data_dir)?);
     // What a killed node left behind would lead a client, with the key, to whoever listens there now.
     let admin_file = data_dir.file("admin.addr");
     files::remove(&admin_file)?;
@@ -73,8 +74,7 @@ pub async fn run(runtime: Shared, options: Options) -> Result<(), Fault> {
     let clock = Clock::default();
     let start = clock.now();
     let actions_max = config.limits.actions_per_input_max();
-    let recording = record.map(|path| Recording::create(&path, &config, seed, start)).transpose()?;
-    let node = Node::new(config, seed, start)?;
+    let node = Node::new(config.clone(), seed, start)?;
 
     p2p::ports::free(&settings.conn.listen).map_err(|failed| cannot_listen(&failed))?;
     let hub = Hub::new(settings.feed_limits.clone());
@@ -93,11 +93,15 @@ pub async fn run(runtime: Shared, options: Options) -> Result<(), Fault> {
         feed: feed.map(|addr| addr.to_string()).unwrap_or_default(),
         admin: admin.map(|addr| addr.to_string()).unwrap_or_default(),
     };
+    let signals =
+        runtime.signals().map_err(|error| Fault::new(code::SYSTEM, format!("signals: {error}"), ""))?;
+    // Last: a start that fails leaves no stub, which would be in the way of the next.
+    let recording = record.map(|path| Recording::create(&path, &config, seed, start)).transpose()?;
     files::replace(&admin_file, identity.admin.as_bytes(), 0o644)
         .map_err(|error| files::cannot_create(&admin_file, &error))?;
     let mut report = Report::new(output);
     advise(&mut report, feed, admin);
-    let mut event_loop = EventLoop {
+    let event_loop = EventLoop {
         pump: Pump::new(node, actions_max),
         clock,
         p2p,
@@ -106,9 +110,7 @@ pub async fn run(runtime: Shared, options: Options) -> Result<(), Fault> {
         store: FileStore::new(runtime.clone(), folder),
         hub,
         calls: calls_receiver,
-        signals: runtime
-            .signals()
-            .map_err(|error| Fault::new(code::SYSTEM, format!("signals: {error}"), ""))?,
+        signals,
         report,
         recording,
         identity,
@@ -116,12 +118,10 @@ pub async fn run(runtime: Shared, options: Options) -> Result<(), Fault> {
         timer: Timer::new(),
         turn: 0,
         health: Vec::new(),
-        waiting_to_listen: settings.conn.listen.len(),
+        readiness: if settings.conn.listen.is_empty() { Readiness::Due } else { Readiness::Listening },
+        watch: Watch::new(Arc::clone(&data_dir), &tallies),
         stopping: None,
     };
-    if settings.conn.listen.is_empty() {
-        event_loop.ready();
-    }
     let outcome = event_loop.run().await;
     // The next run writes its own; a reader that comes between finds nobody.
     let _ = std::fs::remove_file(&admin_file);
@@ -268,6 +268,9 @@ fn advise(report: &mut Report, feed: Option<SocketAddr>, admin: Option<SocketAdd
         report.event(
             &json!({"event": "feed_off", "problem": "p2p_httpListenAddress is empty: no feed, no /health"}),
         );
+    }
+    if let Some(fact) = watch::no_name_server(Path::new("/etc/resolv.conf")) {
+        report.event(&fact);
     }
     if admin.is_some_and(|addr| !addr.ip().is_loopback()) {
         report.event(&json!({"event": "bound_to_all", "problem": "admin_listen is not a loopback address: others can reach it, and every call needs the key"}));
