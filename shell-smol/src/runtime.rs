@@ -52,8 +52,8 @@ impl Runtime for Smol {
         async move { Ok(Box::new(connect(addr, None).await?) as Socket) }.boxed()
     }
 
-    fn transport(&self) -> io::Result<RawTransport> {
-        Ok(transport()?.map(|stream, _| Box::new(stream) as Socket).boxed())
+    fn transport(&self, dial_private: bool) -> io::Result<RawTransport> {
+        Ok(transport(dial_private)?.map(|stream, _| Box::new(stream) as Socket).boxed())
     }
 
     fn signals(&self) -> io::Result<BoxStream<'static, ()>> {

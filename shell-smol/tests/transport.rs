@@ -16,6 +16,7 @@ use libp2p::core::Endpoint;
 use libp2p::core::muxing::{StreamMuxer, StreamMuxerBox};
 use libp2p::core::transport::{Boxed, DialOpts, ListenerId, PortUse, TransportEvent, upgrade::Version};
 use libp2p::{Multiaddr, PeerId, Transport, identity, noise, yamux};
+use peerage_shell::p2p::DialGuard;
 use peerage_smol::runtime::block_on;
 use peerage_smol::transport::dns::{self, DIALS_MAX, LOOKUPS_MAX, RECORDS_MAX, Resolve};
 use peerage_smol::transport::{Tcp, transport};
@@ -146,12 +147,16 @@ impl<T: futures::AsyncRead + ?Sized> ReadSome for T {
 
 #[test]
 fn two_of_ours_talk_over_ipv4() {
-    block_on(talk(secure(transport().unwrap()), secure(transport().unwrap()), "/ip4/127.0.0.1/tcp/0"));
+    block_on(talk(
+        secure(transport(true).unwrap()),
+        secure(transport(true).unwrap()),
+        "/ip4/127.0.0.1/tcp/0",
+    ));
 }
 
 #[test]
 fn two_of_ours_talk_over_ipv6() {
-    block_on(talk(secure(transport().unwrap()), secure(transport().unwrap()), "/ip6/::1/tcp/0"));
+    block_on(talk(secure(transport(true).unwrap()), secure(transport(true).unwrap()), "/ip6/::1/tcp/0"));
 }
 
 fn stock() -> (PeerId, Secured) {
@@ -165,12 +170,12 @@ fn with_tokio(test: impl Future<Output = ()>) {
 
 #[test]
 fn ours_dials_the_stock_tokio_transport() {
-    with_tokio(async { talk(secure(transport().unwrap()), stock(), "/ip4/127.0.0.1/tcp/0").await });
+    with_tokio(async { talk(secure(transport(true).unwrap()), stock(), "/ip4/127.0.0.1/tcp/0").await });
 }
 
 #[test]
 fn the_stock_tokio_transport_dials_ours() {
-    with_tokio(async { talk(stock(), secure(transport().unwrap()), "/ip4/127.0.0.1/tcp/0").await });
+    with_tokio(async { talk(stock(), secure(transport(true).unwrap()), "/ip4/127.0.0.1/tcp/0").await });
 }
 
 #[test]
@@ -318,7 +323,7 @@ fn refused(fake: Fake, addr: &str) -> (usize, usize, String) {
 #[test]
 fn localhost_is_dialled_by_name() {
     block_on(async {
-        let (mut one, mut two) = (transport().unwrap(), Tcp::default());
+        let (mut one, mut two) = (transport(true).unwrap(), Tcp::default());
         let (_, to) = listen(&mut two, "/ip4/127.0.0.1/tcp/0").await;
         let name = to.to_string().replace("/ip4/127.0.0.1", "/dns4/localhost");
         let dial = one.dial(name.parse().unwrap(), opts(PortUse::Reuse)).unwrap();
@@ -382,4 +387,24 @@ fn a_dnsaddr_record_of_another_peer_is_not_dialled() {
     let txt = vec![format!("dnsaddr=/ip4/127.0.0.1/tcp/1/p2p/{}", PeerId::random())];
     let name = format!("/dnsaddr/peers.test/p2p/{}", PeerId::random());
     assert_eq!(refused(Fake { txt, ..Fake::default() }, &name).1, 0);
+}
+
+#[test]
+fn a_name_that_leads_to_a_private_address_is_refused_below_dns_unless_allowed() {
+    block_on(async {
+        let mut two = Tcp::default();
+        let (_, to) = listen(&mut two, "/ip4/127.0.0.1/tcp/0").await;
+        let name: Multiaddr = to.to_string().replace("/ip4/127.0.0.1", "/dns4/public.test").parse().unwrap();
+        let one = |dial_private| {
+            let fake = Fake { ips: vec![IpAddr::from([127, 0, 0, 1])], ..Fake::default() };
+            dns::Transport::new(DialGuard::new(Tcp::default(), dial_private), Arc::new(fake))
+        };
+        let refused = within(one(false).dial(name.clone(), opts(PortUse::New)).unwrap()).await.unwrap_err();
+        assert!(refused.to_string().contains("p2p_allow_private_ips"), "{refused}");
+        let direct = one(false).dial(to, opts(PortUse::New));
+        assert!(direct.is_err(), "without a name as well");
+        let dial = one(true).dial(name, opts(PortUse::New)).unwrap();
+        let (dialled, _) = within(futures::future::join(dial, incoming(&mut two))).await;
+        assert!(dialled.is_ok());
+    });
 }

@@ -8,7 +8,7 @@ use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
 use libp2p::core::Transport as _;
 use libp2p::{dns, tcp};
-use peerage_shell::p2p::{RawTransport, Socket};
+use peerage_shell::p2p::{DialGuard, RawTransport, Socket};
 use peerage_shell::runtime::{Listener, Runtime};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
@@ -40,9 +40,9 @@ impl Runtime for Tokio {
         .boxed()
     }
 
-    fn transport(&self) -> io::Result<RawTransport> {
-        let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
-        Ok(dns::tokio::Transport::system(tcp)?.map(|stream, _| Box::new(stream) as Socket).boxed())
+    fn transport(&self, dial_private: bool) -> io::Result<RawTransport> {
+        let names = dns::tokio::Transport::system(tcp(dial_private));
+        Ok(raw(names.unwrap_or_else(|_| without_names(dial_private))))
     }
 
     fn signals(&self) -> io::Result<BoxStream<'static, ()>> {
@@ -57,6 +57,22 @@ impl Runtime for Tokio {
     }
 }
 
+type Tcp = DialGuard<tcp::tokio::Transport>;
+
+fn tcp(dial_private: bool) -> Tcp {
+    DialGuard::new(tcp::tokio::Transport::new(tcp::Config::default().nodelay(true)), dial_private)
+}
+
+/// For a system whose settings name no name server: every name fails when it is dialled.
+fn without_names(dial_private: bool) -> dns::tokio::Transport<Tcp> {
+    let nobody = dns::ResolverConfig::from_parts(None, Vec::new(), Vec::new());
+    dns::tokio::Transport::custom(tcp(dial_private), nobody, dns::ResolverOpts::default())
+}
+
+fn raw(names: dns::tokio::Transport<Tcp>) -> RawTransport {
+    names.map(|stream, _| Box::new(stream) as Socket).boxed()
+}
+
 struct Accept(TcpListener);
 
 impl Listener for Accept {
@@ -67,5 +83,92 @@ impl Listener for Accept {
             Ok((Box::new(socket.compat()) as Socket, from))
         }
         .boxed()
+    }
+}
+
+#[cfg(test)]
+#[path = "../../shell/tests/support/dns.rs"]
+mod loopback_dns;
+
+#[cfg(test)]
+#[path = "../../shell/tests/support/flood.rs"]
+mod flood;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hickory_resolver::config::{ConnectionConfig, NameServerConfig};
+    use libp2p::core::transport::{DialOpts, PortUse};
+    use libp2p::core::{Endpoint, Multiaddr};
+    use peerage_core::conn::CloseReason;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// Names by a name server on loopback, to whom every name is 127.0.0.1 and every text leads to `port` there.
+    fn transport(dial_private: bool, port: u16) -> RawTransport {
+        let texts = vec![format!("dnsaddr=/dns4/public.test/tcp/{port}")];
+        let server = loopback_dns::name_server([127, 0, 0, 1].into(), texts);
+        let mut udp = ConnectionConfig::udp();
+        udp.port = server.port();
+        let server = NameServerConfig::new(server.ip(), true, vec![udp]);
+        let config = dns::ResolverConfig::from_parts(None, vec![], vec![server]);
+        raw(dns::tokio::Transport::custom(tcp(dial_private), config, dns::ResolverOpts::default()))
+    }
+
+    async fn dial(mut transport: RawTransport, addr: &str) -> Result<Socket, String> {
+        let opts = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
+        let dial =
+            transport.dial(addr.parse::<Multiaddr>().unwrap(), opts).map_err(|error| error.to_string())?;
+        tokio::time::timeout(PATIENCE, dial).await.unwrap().map_err(|error| error.to_string())
+    }
+
+    fn test(test: impl Future<Output = ()>) {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
+    }
+
+    #[test]
+    fn a_name_that_leads_to_a_private_address_is_refused_below_dns_unless_allowed() {
+        test(async {
+            let there = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let port = there.local_addr().unwrap().port();
+            for addr in [format!("/dns4/public.test/tcp/{port}"), "/dnsaddr/public.test".to_owned()] {
+                let refused = dial(transport(false, port), &addr).await.err().unwrap();
+                assert!(refused.contains("p2p_allow_private_ips"), "{addr}: {refused}");
+                assert!(dial(transport(true, port), &addr).await.is_ok(), "{addr}");
+            }
+            let direct = dial(transport(false, port), &format!("/ip4/127.0.0.1/tcp/{port}")).await;
+            assert!(direct.err().unwrap().contains("p2p_allow_private_ips"), "without a name as well");
+        });
+    }
+
+    #[test]
+    fn without_a_name_server_names_fail_when_dialled_and_addresses_do_not() {
+        test(async {
+            let there = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let port = there.local_addr().unwrap().port();
+            let named = dial(raw(without_names(true)), &format!("/dns4/public.test/tcp/{port}")).await;
+            assert!(named.is_err());
+            assert!(dial(raw(without_names(true)), &format!("/ip4/127.0.0.1/tcp/{port}")).await.is_ok());
+        });
+    }
+
+    #[test]
+    fn a_flood_of_messages_is_read_slowly_and_then_closed_and_named() {
+        test(async {
+            let (heard, closed) = flood::flood(Arc::new(Tokio), flood::small(1 << 40, 100), 100).await;
+            assert_eq!(closed, CloseReason::Flood);
+            assert!(heard > 0 && heard < flood::PUBLICATIONS, "some at once, and then slowly: {heard}");
+        });
+    }
+
+    #[test]
+    fn a_flood_of_bytes_is_read_slowly_and_then_closed_and_named() {
+        test(async {
+            let (heard, closed) = flood::flood(Arc::new(Tokio), flood::small(100_000, 1 << 40), 10_000).await;
+            assert_eq!(closed, CloseReason::Flood);
+            assert!(heard < flood::PUBLICATIONS, "{heard}");
+        });
     }
 }

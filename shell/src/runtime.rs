@@ -24,11 +24,12 @@ pub trait Runtime: Send + Sync + 'static {
     fn listener(&self, listener: std::net::TcpListener) -> io::Result<Box<dyn Listener>>;
     /// Connects, with `TCP_NODELAY`.
     fn connect(&self, addr: SocketAddr) -> BoxFuture<'static, io::Result<Socket>>;
-    /// TCP and DNS for libp2p.
+    /// TCP and DNS for libp2p. A [`DialGuard`](crate::p2p::DialGuard) with `dial_private` stands between the two. Without a
+    /// name server names fail when they are dialled, and nothing else does.
     ///
     /// # Errors
-    /// When the system's resolver cannot be set up.
-    fn transport(&self) -> io::Result<RawTransport>;
+    /// When the system gives no sockets.
+    fn transport(&self, dial_private: bool) -> io::Result<RawTransport>;
     /// Each SIGINT and SIGTERM from now on.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 mod support;
 
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_tungstenite::tungstenite::{Bytes, Error, Message};
@@ -28,9 +29,11 @@ impl Server {
         let runtime = runtime();
         let hub = Hub::new(limits.clone());
         let (listener, addr) = bind(&*runtime, ([127, 0, 0, 1], 0).into()).unwrap();
+        let connections = limits.connections();
         let feed = Feed::new(runtime.clone(), hub.clone(), limits);
         let handler: server::Handler = Box::new(move |socket, from| feed.clone().serve(socket, from).boxed());
-        runtime.spawn(server::accept(runtime.clone(), listener, 2000, handler).boxed());
+        runtime
+            .spawn(server::accept(runtime.clone(), listener, connections, Arc::default(), handler).boxed());
         Self { hub, addr }
     }
 
@@ -284,6 +287,33 @@ fn a_frame_over_1024_bytes_closes_its_sender_with_1009() {
         client.send(Message::Text("x".repeat(1024).into())).await.unwrap();
         client.send(Message::Binary(Bytes::from(vec![0; 1025]))).await.unwrap();
         assert_eq!(close_code(&mut client).await, 1009);
+    });
+}
+
+/// What comes back from a client that breaks the protocol so.
+async fn close_code_for(server: &Server, broken: &[u8]) -> u16 {
+    let mut stream = Async::<TcpStream>::connect(server.addr).await.unwrap();
+    let upgrade = "GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                   Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    stream.write_all(upgrade.as_bytes()).await.unwrap();
+    stream.write_all(broken).await.unwrap();
+    let mut said = Vec::new();
+    let _ = stream.read_to_end(&mut said).await;
+    let head = said.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
+    match said[head..] {
+        [0x88, _, high, low, ..] => u16::from_be_bytes([high, low]),
+        ref other => panic!("no close frame: {other:?}"),
+    }
+}
+
+#[test]
+fn who_breaks_the_protocol_is_told_so() {
+    block_on(10, async {
+        let server = Server::start(FeedLimits::default());
+        // Masked with zeros: a text that is no UTF-8; then an unmasked frame, and a reserved kind of frame.
+        assert_eq!(close_code_for(&server, b"\x81\x82\0\0\0\0\xff\xff").await, 1007);
+        assert_eq!(close_code_for(&server, b"\x81\x01x").await, 1002);
+        assert_eq!(close_code_for(&server, b"\x83\x80\0\0\0\0").await, 1002);
     });
 }
 

@@ -47,7 +47,16 @@ fn t075_the_feed_serves_tls_with_the_given_files() {
             }
             .boxed()
         });
-        runtime.spawn(server::accept(runtime.clone(), listener, 16, handler).boxed());
+        runtime.spawn(
+            server::accept(
+                runtime.clone(),
+                listener,
+                FeedLimits::default().connections(),
+                Arc::default(),
+                handler,
+            )
+            .boxed(),
+        );
 
         let mut roots = RootCertStore::empty();
         roots.add(made.cert.der().clone()).unwrap();

@@ -12,9 +12,9 @@ use async_trait::async_trait;
 use futures::future::{self, Either};
 use futures::{AsyncRead, AsyncWrite};
 use futures_timer::Delay;
-use hickory_resolver::Resolver;
 use hickory_resolver::net::runtime::{DnsTcpStream, DnsUdpSocket, RuntimeProvider, Spawn, Time};
 use hickory_resolver::proto::rr::{RData, RecordType};
+use hickory_resolver::{Resolver, ResolverBuilder};
 
 use super::Stream;
 
@@ -22,8 +22,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The TXT records of `name` by the system's name servers.
 pub(super) async fn txt(name: String) -> io::Result<Vec<String>> {
-    let resolver =
-        Resolver::builder(Provider).and_then(|builder| builder.build()).map_err(io::Error::other)?;
+    look_up(Resolver::builder(Provider).map_err(io::Error::other)?, name).await
+}
+
+async fn look_up(builder: ResolverBuilder<Provider>, name: String) -> io::Result<Vec<String>> {
+    let resolver = builder.build().map_err(io::Error::other)?;
     let found = resolver.lookup(name, RecordType::TXT).await.map_err(io::Error::other)?;
     let texts = found.answers().iter().filter_map(|record| {
         let RData::TXT(txt) = &record.data else { return None };
@@ -135,5 +138,28 @@ impl AsyncWrite for Tcp {
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_close(cx)
+    }
+}
+
+#[cfg(test)]
+#[path = "../../../shell/tests/support/dns.rs"]
+mod loopback_dns;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
+
+    #[test]
+    fn texts_are_asked_of_a_name_server_and_come_back_whole() {
+        let text = "dnsaddr=/ip4/203.0.113.7/tcp/9905".to_owned();
+        let server = loopback_dns::name_server([203, 0, 113, 7].into(), vec![text.clone()]);
+        let mut udp = ConnectionConfig::udp();
+        udp.port = server.port();
+        let server = NameServerConfig::new(server.ip(), true, vec![udp]);
+        let config = ResolverConfig::from_parts(None, vec![], vec![server]);
+        let builder = Resolver::builder_with_config(config, Provider);
+        let found = crate::runtime::block_on(look_up(builder, "_dnsaddr.peers.test.".to_owned()));
+        assert_eq!(found.unwrap(), [text]);
     }
 }

@@ -25,15 +25,17 @@ use libp2p::core::multiaddr::{Multiaddr, Protocol};
 use libp2p::core::transport::{DialOpts, ListenerId, PortUse, TransportError, TransportEvent};
 
 use listener::Listener;
+use peerage_shell::p2p::DialGuard;
 
 type Event = TransportEvent<Ready<io::Result<Stream>>, io::Error>;
 
-/// TCP with DNS in front, as `peerage-smol` uses it. The same shape as the other shell's constructor.
+/// TCP with DNS in front, as `peerage-smol` uses it, and between them the gate that dials private addresses only with
+/// `dial_private`.
 ///
 /// # Errors
 /// None today: the system's resolver settings are read when a name is first looked up.
-pub fn transport() -> io::Result<dns::Transport<Tcp>> {
-    Ok(dns::Transport::new(Tcp::default(), Arc::new(dns::System)))
+pub fn transport(dial_private: bool) -> io::Result<dns::Transport<DialGuard<Tcp>>> {
+    Ok(dns::Transport::new(DialGuard::new(Tcp::default(), dial_private), Arc::new(dns::System)))
 }
 
 /// TCP over async-io: `/ip4/../tcp/..` and `/ip6/../tcp/..`, with an optional `/p2p/..` at the end.

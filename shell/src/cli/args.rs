@@ -33,7 +33,7 @@ pub(super) fn command(program: &'static str) -> Command {
         )
 }
 
-fn global() -> [Arg; 2] {
+fn global() -> [Arg; 3] {
     [
         Arg::new("data-dir")
             .long("data-dir")
@@ -47,6 +47,12 @@ fn global() -> [Arg; 2] {
             .global(true)
             .value_parser(["text", "json"])
             .help("How facts are written [default: text]"),
+        Arg::new("timeout")
+            .long("timeout")
+            .value_name("SECONDS")
+            .global(true)
+            .value_parser(value_parser!(u64).range(1..=3600))
+            .help("Longest wait for a running node to connect, and to answer [default: 10]"),
     ]
 }
 

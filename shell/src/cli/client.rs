@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use clap::ArgMatches;
 use peerage_proto::control::{
@@ -11,10 +12,12 @@ use peerage_proto::control::{
 use serde_json::json;
 use tonic::{Request, Status};
 
-use crate::data_dir::key;
+use super::out;
+use crate::data_dir::{files, key, lock};
 use crate::fault::{Fault, code};
 use crate::http::client::{Channel, connect};
 use crate::http::control::{ControlClient, KEY};
+use crate::http::subscriber::within;
 use crate::node::report::Format;
 use crate::runtime::Shared;
 use crate::settings::Secret;
@@ -25,15 +28,24 @@ pub(super) struct Target {
     addr: SocketAddr,
     key: Secret,
     output: Format,
+    patience: Duration,
 }
 
+/// Longest wait for a node, unless the command line says otherwise: seconds.
+pub(super) const PATIENCE_SECS: u64 = 10;
+
 impl Target {
-    /// Reads address and key from the data directory.
-    pub(super) fn find(data_dir: &Path, output: Format) -> Result<Self, Fault> {
+    /// Reads address and key from the data directory of a node that runs. What a killed one left behind is not used: by now
+    /// a stranger may listen there, and would be told the key.
+    pub(super) fn find(data_dir: &Path, output: Format, patience: Duration) -> Result<Self, Fault> {
         let remedy = "start one (`peerage run`), or name its --data-dir";
         let nobody = |why: String| {
             Fault::new(code::UNAVAILABLE, format!("no node runs on {}: {why}", data_dir.display()), remedy)
         };
+        let lock = data_dir.join("lock");
+        if !lock::is_held(&lock).map_err(|error| files::cannot_read(&lock, &error))? {
+            return Err(nobody("no process holds its lock".to_owned()));
+        }
         let path = data_dir.join("admin.addr");
         let text =
             fs::read_to_string(&path).map_err(|error| nobody(format!("{}: {error}", path.display())))?;
@@ -48,11 +60,29 @@ impl Target {
                 std::net::Ipv6Addr::LOCALHOST.into()
             });
         }
-        Ok(Self { addr, key: key::read_admin_key(&data_dir.join("admin.key"))?, output })
+        Ok(Self { addr, key: key::read_admin_key(&data_dir.join("admin.key"))?, output, patience })
+    }
+
+    /// The node's answer, if it comes in time.
+    async fn call<T>(
+        &self,
+        call: impl Future<Output = Result<tonic::Response<T>, Status>>,
+    ) -> Result<T, Fault> {
+        let answer = within(self.patience, call).await.ok_or_else(|| self.silent())?;
+        answer.map(tonic::Response::into_inner).map_err(|status| refused(&status))
+    }
+
+    fn silent(&self) -> Fault {
+        Fault::new(
+            code::UNAVAILABLE,
+            format!("the node at {} does not answer within {} s", self.addr, self.patience.as_secs()),
+            "look at what the node reports, or give it more time with --timeout",
+        )
     }
 
     async fn connect(&self, runtime: &Shared) -> Result<ControlClient<Channel>, Fault> {
-        connect(runtime, self.addr).await.map_err(|error| {
+        let connected = within(self.patience, connect(runtime, self.addr)).await;
+        connected.ok_or_else(|| self.silent())?.map_err(|error| {
             Fault::new(
                 code::UNAVAILABLE,
                 format!("no node answers at {}: {error}", self.addr),
@@ -83,7 +113,12 @@ fn refused(status: &Status) -> Fault {
         (false, true) => code::UNAVAILABLE,
         (false, false) => code::DATA,
     };
-    Fault::new(code, format!("the node refuses: {}", status.message()), "")
+    let remedy = if key {
+        "admin.key was changed since the node started: put its key back, or restart the node"
+    } else {
+        ""
+    };
+    Fault::new(code, format!("the node refuses: {}", status.message()), remedy)
 }
 
 /// What `announce` is to ask for.
@@ -102,9 +137,10 @@ pub(super) fn announce_request(matches: &ArgMatches) -> Result<AnnounceRequest, 
 /// Lets the node announce something.
 pub(super) async fn announce(runtime: Shared, target: Target, request: AnnounceRequest) -> Result<(), Fault> {
     let request = target.request(request)?;
-    let reply = target.connect(&runtime).await?.announce(request).await.map_err(|status| refused(&status))?;
-    for announced in reply.into_inner().announced {
-        println!("{}", announced_line(&announced, target.output));
+    let mut node = target.connect(&runtime).await?;
+    let reply = target.call(node.announce(request)).await?;
+    for announced in reply.announced {
+        out::line(announced_line(&announced, target.output))?;
     }
     Ok(())
 }
@@ -124,26 +160,16 @@ fn announced_line(announced: &Announced, format: Format) -> String {
 /// Stops the node.
 pub(super) async fn shutdown(runtime: Shared, target: Target) -> Result<(), Fault> {
     let request = target.request(ShutdownRequest {})?;
-    target.connect(&runtime).await?.shutdown(request).await.map_err(|status| refused(&status))?;
-    Ok(())
+    let mut node = target.connect(&runtime).await?;
+    target.call(node.shutdown(request)).await.map(|_| ())
 }
 
 /// Says what the node is and does.
 pub(super) async fn status(runtime: Shared, target: Target, json: bool) -> Result<(), Fault> {
     let request = target.request(StatusRequest {})?;
-    let reply = target
-        .connect(&runtime)
-        .await?
-        .status(request)
-        .await
-        .map_err(|status| refused(&status))?
-        .into_inner();
-    if json {
-        println!("{}", as_json(&reply));
-    } else {
-        print!("{}", as_text(&reply));
-    }
-    Ok(())
+    let mut node = target.connect(&runtime).await?;
+    let reply = target.call(node.status(request)).await?;
+    if json { out::line(as_json(&reply)) } else { out::line(as_text(&reply).trim_end()) }
 }
 
 fn as_json(reply: &StatusReply) -> serde_json::Value {

@@ -2,10 +2,12 @@
 
 mod args;
 mod client;
+mod out;
 mod replay;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::ArgMatches;
 use futures::FutureExt as _;
@@ -35,7 +37,9 @@ pub fn main(program: &'static str, host: impl FnOnce(Work) -> Result<(), Fault>)
     match dispatch(&matches, host) {
         Ok(()) => ExitCode::from(code::OK),
         Err(fault) => {
-            eprintln!("{fault}");
+            if fault.code != code::OK {
+                out::complain(&fault);
+            }
             ExitCode::from(fault.code)
         }
     }
@@ -90,7 +94,8 @@ fn output(matches: &ArgMatches) -> Format {
 }
 
 fn target(matches: &ArgMatches) -> Result<client::Target, Fault> {
-    client::Target::find(&data_dir(matches)?, output(matches))
+    let patience = matches.get_one::<u64>("timeout").copied().unwrap_or(client::PATIENCE_SECS);
+    client::Target::find(&data_dir(matches)?, output(matches), Duration::from_secs(patience))
 }
 
 /// A failed assertion is our bug: what was recorded is saved, and the process ends; nothing goes on with a broken core
@@ -100,7 +105,7 @@ fn flush_recording_on_panic() {
     std::panic::set_hook(Box::new(move |info| {
         told(info);
         recording::flush_on_panic();
-        eprintln!("peerage: this is a bug; a recording, if one was made, ends with what led to it");
+        out::complain("peerage: this is a bug; a recording, if one was made, ends with what led to it");
         std::process::exit(i32::from(code::PANIC));
     }));
 }

@@ -53,10 +53,26 @@ pub fn set_aside(path: &Path) -> io::Result<PathBuf> {
                 return Ok(name);
             }
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            // Not every file system has links, and folders have none. Ours alone is the folder: nobody comes between.
+            Err(_) if !name.try_exists()? => {
+                fs::rename(path, &name)?;
+                return Ok(name);
+            }
             Err(error) => return Err(error),
         }
     }
     Err(io::Error::other("too many broken files of that name"))
+}
+
+/// Removes a file, if there is one.
+///
+/// # Errors
+/// When it is there and stays.
+pub fn remove(path: &Path) -> Result<(), Fault> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(cannot_create(path, &error)),
+        _ => Ok(()),
+    }
 }
 
 /// Whether there is no room left.
@@ -68,9 +84,9 @@ pub fn is_full(error: &io::Error) -> bool {
 pub fn cannot_create(path: &Path, error: &io::Error) -> Fault {
     let forbidden = matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem);
     let remedy = match (is_full(error), forbidden) {
-        (true, _) => "make room on the disk, or use another --data-dir",
-        (false, true) => "make the folder writable for this user, or use another --data-dir",
-        (false, false) => "check the path, or use another --data-dir",
+        (true, _) => "make room on the disk, or use another folder",
+        (false, true) => "make the folder writable for this user, or use another",
+        (false, false) => "check the path, or use another",
     };
     Fault::new(code::CANNOT_CREATE, format!("{} cannot be written: {error}", path.display()), remedy)
 }
@@ -87,7 +103,11 @@ pub fn cannot_read(path: &Path, error: &io::Error) -> Fault {
     Fault::new(
         code,
         format!("{} cannot be read: {error}", path.display()),
-        "check that it exists and is readable for this user",
+        match (missing, forbidden) {
+            (true, _) => "check the path",
+            (false, true) => "make it readable for this user",
+            (false, false) => "a readable file is wanted there",
+        },
     )
 }
 

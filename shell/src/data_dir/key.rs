@@ -1,7 +1,7 @@
 //! The node's identity (spec 12.2) and the key of the control service.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
@@ -25,12 +25,23 @@ pub fn identity(setting: &Secret, path: &Path) -> Result<Keypair, Fault> {
     match fs::read(path) {
         Ok(bytes) => read(&bytes, path),
         Err(error) if error.kind() == ErrorKind::NotFound => create(path),
-        Err(error) => Err(Fault::new(
-            code::PERMISSION,
-            format!("error reading private key file {}: {error}", path.display()),
-            "make it readable for this user alone (chmod 600, chown)",
-        )),
+        Err(error) => Err(unreadable(path, &error)),
     }
+}
+
+/// In the words of spec 12.1, row 10, with the remedy that fits.
+fn unreadable(path: &Path, error: &io::Error) -> Fault {
+    let problem = format!("error reading private key file {}: {error}", path.display());
+    if error.kind() == ErrorKind::PermissionDenied {
+        let remedy = "make it readable for this user alone (chmod 600, chown)";
+        return Fault::new(code::PERMISSION, problem, remedy);
+    }
+    if error.kind() == ErrorKind::IsADirectory {
+        let remedy =
+            "a folder stands where the key file belongs: move it away, or name another in p2p_peer_cache_dir";
+        return Fault::new(code::DATA, problem, remedy);
+    }
+    Fault { problem, ..files::cannot_read(path, error) }
 }
 
 const FORM: &str = "give 128 hex characters (seed, public key) or 192 (seed, public key, public key)";
@@ -200,6 +211,16 @@ mod tests {
         let fault = identity(&none(), &path).unwrap_err();
         assert_eq!(fault.code, code::PERMISSION);
         assert!(fault.problem.contains("644") && fault.remedy.starts_with("chmod 600"), "{fault}");
+    }
+
+    #[test]
+    fn a_folder_in_place_of_the_key_is_named_as_one() {
+        let scratch = Scratch::new();
+        let path = scratch.0.join("p2p.key");
+        fs::create_dir(&path).unwrap();
+        let fault = identity(&none(), &path).unwrap_err();
+        assert_eq!(fault.code, code::DATA);
+        assert!(fault.remedy.contains("a folder") && !fault.remedy.contains("chmod"), "{fault}");
     }
 
     #[test]

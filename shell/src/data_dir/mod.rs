@@ -27,7 +27,7 @@ const VERSION: &str = "peerage 1\n";
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
-    _lock: Lock,
+    lock: Lock,
 }
 
 /// The folder used when none is named: `$XDG_DATA_HOME/peerage`, else `~/.local/share/peerage`.
@@ -55,9 +55,26 @@ impl DataDir {
     /// When it cannot be created, belongs to another version, or another process has it.
     pub fn open(path: &Path) -> Result<Self, Fault> {
         fs::create_dir_all(path).map_err(|error| files::cannot_create(path, &error))?;
-        let lock = Lock::take(&path.join("lock"))?;
+        let lock = lock::data_dir(path)?;
         check_version(&path.join(VERSION_FILE))?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self { path: path.to_owned(), lock })
+    }
+
+    /// Locks the folder of key and address cache, unless it is this one.
+    ///
+    /// # Errors
+    /// When another process has it.
+    pub fn lock_cache(&self, folder: &Path) -> Result<Option<Lock>, Fault> {
+        let same = |a: &Path, b: &Path| fs::canonicalize(a).ok().zip(fs::canonicalize(b).ok());
+        match same(&self.path, folder) {
+            Some((own, other)) if own == other => Ok(None),
+            _ => lock::cache_dir(folder),
+        }
+    }
+
+    /// Whether the folder still stands where it was opened.
+    pub fn stands(&self) -> bool {
+        self.lock.stands()
     }
 
     /// The folder.
@@ -123,6 +140,21 @@ pub(crate) mod tests {
         assert!(fault.problem.contains(&std::process::id().to_string()), "{fault}");
         drop(first);
         DataDir::open(&scratch.0).unwrap();
+    }
+
+    #[test]
+    fn two_data_directories_cannot_share_a_cache_folder() {
+        let scratch = Scratch::new();
+        let folder = |name: &str| scratch.0.join(name);
+        let (one, two) = (DataDir::open(&folder("one")).unwrap(), DataDir::open(&folder("two")).unwrap());
+        assert!(one.lock_cache(&folder("one")).unwrap().is_none(), "its own is locked already");
+        let held = one.lock_cache(&folder("cache")).unwrap();
+        assert!(held.is_some());
+        for taken in ["cache", "one"] {
+            let fault = two.lock_cache(&folder(taken)).unwrap_err();
+            assert_eq!(fault.code, code::IN_USE);
+            assert!(fault.problem.contains("p2p_peer_cache_dir"), "{fault}");
+        }
     }
 
     #[test]

@@ -3,10 +3,12 @@
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures::SinkExt as _;
 use futures::channel::oneshot;
+use futures::future::select;
+use futures::{SinkExt as _, pin_mut};
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
@@ -15,15 +17,20 @@ use hyper::service::service_fn;
 use tonic::body::Body;
 use tower_service::Service as _;
 
-use super::control::{Call, Calls, ControlServer, Service};
-use super::feed::HEADER_TIMEOUT;
+use super::control::{Access, Call, Calls, ControlServer, KEY, Service};
 use super::io::{Io, Timers};
+use super::patience::{Activity, Impatient, Patience};
+use super::server;
 use crate::p2p::Socket;
 use crate::runtime::{Shared, Spawn};
-use crate::settings::Secret;
 
-/// Connections at once.
-pub const CONNECTIONS_MAX: usize = 64;
+/// Connections at once: half of them of one source, whichever it is.
+pub fn connections() -> server::Limits {
+    server::Limits { connections_max: 64, per_source_max: Some(32), trusted: Vec::new() }
+}
+
+/// Between two HTTP/2 pings.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
 /// What every connection of the operator shares.
 #[derive(Clone)]
@@ -31,6 +38,8 @@ pub struct Admin {
     runtime: Shared,
     calls: Calls,
     control: ControlServer<Service>,
+    access: Access,
+    patience: Patience,
 }
 
 impl std::fmt::Debug for Admin {
@@ -40,23 +49,33 @@ impl std::fmt::Debug for Admin {
 }
 
 impl Admin {
-    /// A listener that hands calls on and wants `key` for every change.
-    pub fn new(runtime: Shared, calls: Calls, key: Secret) -> Self {
-        let control = ControlServer::new(Service::new(calls.clone(), key));
-        Self { runtime, calls, control }
+    /// A listener that hands calls on and wants the key for every change, and for every look unless that is open.
+    pub fn new(runtime: Shared, calls: Calls, access: Access, patience: Patience) -> Self {
+        let control = ControlServer::new(Service::new(calls.clone(), access.clone()));
+        Self { runtime, calls, control, access, patience }
     }
 
     /// Serves one connection to its end.
     pub async fn serve(self, socket: Socket, _from: SocketAddr) {
+        let (patience, activity) = (self.patience, Activity::begin());
         let mut builder = hyper_util::server::conn::auto::Builder::new(Spawn(self.runtime.clone()));
-        builder.http1().timer(Timers).header_read_timeout(HEADER_TIMEOUT);
+        builder.http1().timer(Timers).header_read_timeout(patience.first);
         builder.http2().timer(Timers).max_concurrent_streams(16).max_header_list_size(16 * 1024);
+        builder.http2().keep_alive_interval(KEEP_ALIVE).keep_alive_timeout(patience.first);
+        let requests = activity.clone();
         let service = service_fn(move |request| {
-            let admin = self.clone();
-            async move { Ok::<_, Infallible>(admin.answer(request).await) }
+            let (admin, running) = (self.clone(), requests.request());
+            async move {
+                let answer = admin.answer(request).await;
+                drop(running);
+                Ok::<_, Infallible>(answer)
+            }
         });
+        let connection = builder.serve_connection(Io(Impatient::new(socket, patience.write)), service);
+        let out_of_time = activity.watch(patience);
+        pin_mut!(connection, out_of_time);
         // A client that breaks off is no event.
-        let _ = builder.serve_connection(Io(socket), service).await;
+        let _ = select(connection, out_of_time).await;
     }
 
     async fn answer(mut self, request: Request<Incoming>) -> Response<Body> {
@@ -71,6 +90,7 @@ impl Admin {
             };
         }
         match (request.method(), path) {
+            (&Method::GET, "/metrics") if !self.access.may_look(given_key(request.headers())) => no_key(),
             (&Method::GET, "/metrics") => self.metrics().await,
             (&Method::GET, "/health") => text(StatusCode::OK, "OK"),
             (_, "/metrics" | "/health") => text(StatusCode::METHOD_NOT_ALLOWED, "use GET\n"),
@@ -91,6 +111,27 @@ impl Admin {
             (Err(_), _) | (_, Err(_)) => text(StatusCode::SERVICE_UNAVAILABLE, "the node stops\n"),
         }
     }
+}
+
+/// The key that a request brings: as gRPC does, or as `Authorization: Bearer KEY`.
+fn given_key(headers: &HeaderMap) -> Option<&[u8]> {
+    let bearer = |value: &'_ HeaderValue| value.as_bytes().starts_with(b"Bearer ");
+    match headers.get(KEY) {
+        Some(key) => Some(key.as_bytes()),
+        None => headers
+            .get(header::AUTHORIZATION)
+            .filter(|value| bearer(value))
+            .map(|value| &value.as_bytes()[7..]),
+    }
+}
+
+fn no_key() -> Response<Body> {
+    let mut answer = text(
+        StatusCode::UNAUTHORIZED,
+        "admin_listen is not a loopback address: send the content of admin.key as `Authorization: Bearer KEY`\n",
+    );
+    answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    answer
 }
 
 /// Whether Host (or `:authority`) is an IP address or `localhost`, and Origin, if there is one, the same host. A page on

@@ -46,24 +46,47 @@ pub type Calls = mpsc::Sender<Call>;
 /// Calls waiting at once.
 pub const CALLS_MAX: usize = 16;
 
+/// Who may do what.
+#[derive(Clone, Debug)]
+pub struct Access {
+    key: Secret,
+    looks_are_open: bool,
+}
+
+impl Access {
+    /// Whoever brings `key` may do everything; with `looks_are_open` anybody may look.
+    pub fn new(key: Secret, looks_are_open: bool) -> Self {
+        Self { key, looks_are_open }
+    }
+
+    /// Whether the bringer of `given` may look at what the node does.
+    pub fn may_look(&self, given: Option<&[u8]>) -> bool {
+        self.looks_are_open || given.is_some_and(|given| self.fits(given))
+    }
+
+    fn fits(&self, given: &[u8]) -> bool {
+        equal(given, self.key.reveal().as_bytes())
+    }
+}
+
 /// The service: checks the key and hands on.
 #[derive(Clone, Debug)]
 pub struct Service {
     calls: Calls,
-    key: Secret,
+    access: Access,
 }
 
 impl Service {
-    /// A service that wants `key` for every change.
-    pub fn new(calls: Calls, key: Secret) -> Self {
-        Self { calls, key }
+    /// A service that wants the key for every change, and for a look unless that is open.
+    pub fn new(calls: Calls, access: Access) -> Self {
+        Self { calls, access }
     }
 
     fn authorize<T>(&self, request: &Request<T>) -> Result<(), Status> {
         let Some(given) = request.metadata().get(KEY) else {
             return Err(Status::unauthenticated("missing API key"));
         };
-        match equal(given.as_bytes(), self.key.reveal().as_bytes()) {
+        match self.access.fits(given.as_bytes()) {
             true => Ok(()),
             false => Err(Status::unauthenticated("invalid API key")),
         }
@@ -91,7 +114,10 @@ impl Control for Service {
         self.call(|reply| Call::Announce(request, reply)).await?.map(Response::new)
     }
 
-    async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusReply>, Status> {
+    async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusReply>, Status> {
+        if !self.access.looks_are_open {
+            self.authorize(&request)?;
+        }
         self.call(Call::Status).await.map(Response::new)
     }
 
@@ -109,7 +135,7 @@ mod tests {
 
     fn service() -> (Service, mpsc::Receiver<Call>) {
         let (calls, receiver) = mpsc::channel(CALLS_MAX);
-        (Service::new(calls, Secret::new("0123".to_owned())), receiver)
+        (Service::new(calls, Access::new(Secret::new("0123".to_owned()), true)), receiver)
     }
 
     #[test]
@@ -126,6 +152,19 @@ mod tests {
         for wrong in ["", "0124", "012", "01234"] {
             assert_eq!(refused(Some(wrong)), "invalid API key");
         }
+    }
+
+    #[test]
+    fn a_look_needs_the_key_unless_looks_are_open() {
+        let access = |open| Access::new(Secret::new("0123".to_owned()), open);
+        assert!(access(true).may_look(None) && access(false).may_look(Some(b"0123")));
+        assert!(!access(false).may_look(None) && !access(false).may_look(Some(b"0124")));
+        let (calls, _receiver) = mpsc::channel(CALLS_MAX);
+        let service = Service::new(calls, access(false));
+        assert_eq!(
+            block_on(service.status(Request::new(StatusRequest {}))).unwrap_err().message(),
+            "missing API key"
+        );
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
 use bytes::Bytes;
+use futures::future::select;
+use futures::pin_mut;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -13,6 +15,8 @@ use hyper::service::service_fn;
 
 use super::hub::Hub;
 use super::io::{Io, Timers};
+use super::patience::{Activity, Impatient, Patience};
+use super::server;
 use super::source::Cidr;
 use super::subscriber;
 use crate::p2p::Socket;
@@ -31,6 +35,8 @@ pub struct FeedLimits {
     pub origins: Vec<String>,
     /// Frames queued for one client.
     pub frames_max: usize,
+    /// Time limits of a connection before it is a client.
+    pub patience: Patience,
 }
 
 impl Default for FeedLimits {
@@ -41,11 +47,24 @@ impl Default for FeedLimits {
             trusted: Vec::new(),
             origins: Vec::new(),
             frames_max: 100,
+            patience: Patience::default(),
         }
     }
 }
 
 impl FeedLimits {
+    /// Connections at once: some more than clients, for requests and handshakes.
+    pub fn connections(&self) -> server::Limits {
+        let clients_max = usize::try_from(self.clients_max).unwrap_or(usize::MAX);
+        let share =
+            self.per_source_max.map(|max| usize::try_from(max).unwrap_or(usize::MAX).saturating_add(16));
+        server::Limits {
+            connections_max: clients_max.saturating_add(256),
+            per_source_max: share,
+            trusted: self.trusted.clone(),
+        }
+    }
+
     fn any_origin(&self) -> bool {
         self.origins.is_empty() || self.origins.iter().any(|origin| origin == "*")
     }
@@ -56,8 +75,8 @@ impl FeedLimits {
     }
 }
 
-/// Longest wait for a request's head; also the longest idle time of a connection.
-pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest handshake: of TLS, and of a WebSocket.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What every connection of the feed shares.
 #[derive(Clone)]
@@ -83,19 +102,24 @@ impl Feed {
 
     /// Serves one connection to its end.
     pub async fn serve(self, socket: Socket, from: SocketAddr) {
+        let (patience, activity) = (self.limits.patience, Activity::begin());
         let service = service_fn(|request| {
+            let running = activity.request();
             let answer = self.answer(request, from.ip());
+            drop(running);
             async move { Ok::<_, std::convert::Infallible>(answer) }
         });
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(Timers)
-            .header_read_timeout(HEADER_TIMEOUT)
+            .header_read_timeout(patience.first)
             .max_buf_size(8192)
             .title_case_headers(true)
-            .serve_connection(Io(socket), service)
+            .serve_connection(Io(Impatient::new(socket, patience.write)), service)
             .with_upgrades();
+        let out_of_time = activity.clone().watch(patience);
+        pin_mut!(connection, out_of_time);
         // A client that breaks off is no event.
-        let _ = connection.await;
+        let _ = select(connection, out_of_time).await;
     }
 
     fn answer(&self, request: Request<Incoming>, from: IpAddr) -> Answer {
@@ -163,11 +187,11 @@ impl Feed {
         let accept = derive_accept_key(key.as_bytes());
         let upgrade = hyper::upgrade::on(&mut request);
         self.runtime.spawn(Box::pin(async move {
-            let upgraded = subscriber::within(HEADER_TIMEOUT, upgrade).await;
+            let upgraded = subscriber::within(HANDSHAKE_TIMEOUT, upgrade).await;
             let Some(Ok(upgraded)) = upgraded else { return };
             // Our own socket comes back: the client costs no further layer.
-            let Ok(parts) = upgraded.downcast::<Io<Socket>>() else { return };
-            subscriber::serve(parts.io.0, parts.read_buf.to_vec(), member).await;
+            let Ok(parts) = upgraded.downcast::<Io<Impatient<Socket>>>() else { return };
+            subscriber::serve(parts.io.0.into_inner(), parts.read_buf.to_vec(), member).await;
         }));
         let mut answer = Response::new(Full::default());
         *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;

@@ -6,6 +6,7 @@ pub mod control;
 pub mod feed;
 pub mod hub;
 pub mod io;
+pub mod patience;
 pub mod server;
 pub mod source;
 pub mod subscriber;

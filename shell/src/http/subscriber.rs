@@ -5,6 +5,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use async_tungstenite::WebSocketStream;
+use async_tungstenite::tungstenite::error::ProtocolError;
 use async_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use async_tungstenite::tungstenite::{Bytes, Error, Message};
 use futures::future::{Either, select};
@@ -83,6 +84,11 @@ async fn talk(ws: &mut WebSocketStream<impl Duplex>, member: &Membership) -> Opt
             }
             Event::Heard(None) => return None,
             Event::Heard(Some(Err(Error::Capacity(_)))) => return Some(1009),
+            Event::Heard(Some(Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)))) => {
+                return None;
+            }
+            Event::Heard(Some(Err(Error::Protocol(_)))) => return Some(1002),
+            Event::Heard(Some(Err(Error::Utf8(_)))) => return Some(1007),
             Event::Heard(Some(Err(_))) => return None,
             Event::Heard(Some(Ok(
                 Message::Text(_)
@@ -139,7 +145,7 @@ impl Heard {
 }
 
 /// The result of `work`, if it comes in time.
-pub(super) async fn within<T>(time: Duration, work: impl Future<Output = T>) -> Option<T> {
+pub(crate) async fn within<T>(time: Duration, work: impl Future<Output = T>) -> Option<T> {
     pin_mut!(work);
     // Nearly all work is done at once; a timer costs more than the work.
     if let Poll::Ready(done) = poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await {

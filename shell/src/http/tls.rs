@@ -10,7 +10,7 @@ use futures_rustls::rustls::crypto::aws_lc_rs;
 use futures_rustls::rustls::pki_types::pem::PemObject as _;
 use futures_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::feed::HEADER_TIMEOUT;
+use super::feed::HANDSHAKE_TIMEOUT;
 use super::subscriber::within;
 use crate::fault::{Fault, code};
 use crate::p2p::Socket;
@@ -56,7 +56,7 @@ impl Tls {
     /// # Errors
     /// When the client breaks off, speaks no TLS, or takes too long.
     pub async fn accept(&self, socket: Socket) -> io::Result<Socket> {
-        match within(HEADER_TIMEOUT, self.0.accept(socket)).await {
+        match within(HANDSHAKE_TIMEOUT, self.0.accept(socket)).await {
             Some(done) => done.map(|stream| Box::new(stream) as Socket),
             None => Err(io::ErrorKind::TimedOut.into()),
         }

@@ -1,7 +1,7 @@
 //! Puts a node together: settings, data directory, listeners, neighbours, core.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -14,22 +14,24 @@ use serde_json::json;
 use super::broker::EmbeddedBroker;
 use super::chain::EmbeddedChain;
 use super::clock::Clock;
-use super::event_loop::{EventLoop, Timer};
+use super::event_loop::{EventLoop, Readiness, Timer};
 use super::recording::Recording;
 use super::report::{Format, Report};
 use super::status::Identity;
 use super::store::FileStore;
+use super::watch::{self, Watch};
 use crate::data_dir::{DataDir, files, key};
 use crate::fault::{Fault, code};
 use crate::http::admin::{self, Admin};
-use crate::http::control::{CALLS_MAX, Calls};
+use crate::http::control::{Access, CALLS_MAX, Calls};
 use crate::http::feed::Feed;
 use crate::http::hub::Hub;
-use crate::http::server;
+use crate::http::patience::Patience;
+use crate::http::server::{self, Tally};
 use crate::p2p::behaviour;
+use crate::p2p::budget::Budget;
 use crate::p2p::convert;
-use crate::p2p::gate::Budget;
-use crate::p2p::{P2p, Start};
+use crate::p2p::{self, ListenFailed, P2p, Start};
 use crate::runtime::{self, Shared, Spawn};
 use crate::settings::{Secret, Settings};
 
@@ -46,7 +48,7 @@ pub struct Options {
     pub output: Format,
 }
 
-/// How long a connection may be over its budget of bytes.
+/// How long a connection may be over its budget.
 const FLOOD_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs a node to its end.
@@ -55,8 +57,12 @@ const FLOOD_PATIENCE: Duration = Duration::from_secs(30);
 /// When it cannot start, or does not stop in good order.
 pub async fn run(runtime: Shared, options: Options) -> Result<(), Fault> {
     let Options { data_dir, settings, record, output } = options;
-    let data_dir = DataDir::open(&data_dir)?;
+    let data_dir = Arc::new(DataDir::open(&data_dir)?);
+    // What a killed node left behind would lead a client, with the key, to whoever listens there now.
+    let admin_file = data_dir.file("admin.addr");
+    files::remove(&admin_file)?;
     let folder = settings.peer_cache_dir.clone().unwrap_or_else(|| data_dir.path().to_owned());
+    let cache_lock = data_dir.lock_cache(&folder)?;
     let key = key::identity(&settings.private_key, &folder.join("p2p.key"))?;
     let admin_key = key::admin_key(&data_dir.file("admin.key"))?;
     let local = convert::peer(&key.public().to_peer_id())
@@ -68,15 +74,17 @@ pub async fn run(runtime: Shared, options: Options) -> Result<(), Fault> {
     let clock = Clock::default();
     let start = clock.now();
     let actions_max = config.limits.actions_per_input_max();
-    let recording = record.map(|path| Recording::create(&path, &config, seed, start)).transpose()?;
-    let node = Node::new(config, seed, start)?;
+    let node = Node::new(config.clone(), seed, start)?;
 
+    p2p::ports::free(&settings.conn.listen).map_err(|failed| cannot_listen(&failed))?;
     let hub = Hub::new(settings.feed_limits.clone());
     let (calls, calls_receiver) = mpsc::channel(CALLS_MAX);
-    let feed = listen_feed(&runtime, &settings, &hub)?;
-    let admin = listen_admin(&runtime, &settings, calls, admin_key)?;
+    let tallies = ["feed", "admin", "p2p"].map(|name| (name, Arc::<Tally>::default()));
+    let [(_, feed_tally), (_, admin_tally), (_, p2p_tally)] = &tallies;
+    let feed = listen_feed(&runtime, &settings, &hub, feed_tally)?;
+    let admin = listen_admin(&runtime, &settings, calls, admin_key, admin_tally)?;
     let floods = Arc::<AtomicU64>::default();
-    let p2p = libp2p(&runtime, &settings, &key, Arc::clone(&floods))?;
+    let p2p = libp2p(&runtime, &settings, &key, Arc::clone(&floods), p2p_tally)?;
     let identity = Identity {
         peer_id: local.to_base58(),
         network: settings.teranode.network.to_string(),
@@ -85,12 +93,15 @@ pub async fn run(runtime: Shared, options: Options) -> Result<(), Fault> {
         feed: feed.map(|addr| addr.to_string()).unwrap_or_default(),
         admin: admin.map(|addr| addr.to_string()).unwrap_or_default(),
     };
-    let admin_file = data_dir.file("admin.addr");
+    let signals =
+        runtime.signals().map_err(|error| Fault::new(code::SYSTEM, format!("signals: {error}"), ""))?;
+    // Last: a start that fails leaves no stub, which would be in the way of the next.
+    let recording = record.map(|path| Recording::create(&path, &config, seed, start)).transpose()?;
     files::replace(&admin_file, identity.admin.as_bytes(), 0o644)
         .map_err(|error| files::cannot_create(&admin_file, &error))?;
     let mut report = Report::new(output);
     advise(&mut report, feed, admin);
-    let mut event_loop = EventLoop {
+    let event_loop = EventLoop {
         pump: Pump::new(node, actions_max),
         clock,
         p2p,
@@ -99,9 +110,7 @@ pub async fn run(runtime: Shared, options: Options) -> Result<(), Fault> {
         store: FileStore::new(runtime.clone(), folder),
         hub,
         calls: calls_receiver,
-        signals: runtime
-            .signals()
-            .map_err(|error| Fault::new(code::SYSTEM, format!("signals: {error}"), ""))?,
+        signals,
         report,
         recording,
         identity,
@@ -109,17 +118,37 @@ pub async fn run(runtime: Shared, options: Options) -> Result<(), Fault> {
         timer: Timer::new(),
         turn: 0,
         health: Vec::new(),
-        waiting_to_listen: settings.conn.listen.len(),
+        readiness: if settings.conn.listen.is_empty() { Readiness::Due } else { Readiness::Listening },
+        watch: Watch::new(Arc::clone(&data_dir), &tallies),
         stopping: None,
     };
-    if settings.conn.listen.is_empty() {
-        event_loop.ready();
-    }
     let outcome = event_loop.run().await;
     // The next run writes its own; a reader that comes between finds nobody.
     let _ = std::fs::remove_file(&admin_file);
-    drop(data_dir);
+    drop((cache_lock, data_dir));
     outcome
+}
+
+/// The fault when an address of ours cannot be listened on.
+pub(super) fn cannot_listen(failed: &ListenFailed) -> Fault {
+    let settings = "p2p_listen_addresses or p2p_port";
+    Fault::new(
+        code::SYSTEM,
+        format!("cannot listen on {}: {}", failed.addr, failed.cause),
+        listen_remedy(&failed.cause, settings),
+    )
+}
+
+/// What helps against the system's refusal, by its text: of some refusals libp2p tells no more.
+fn listen_remedy(cause: &str, settings: &str) -> String {
+    let cause = cause.to_lowercase();
+    let has = |word| cause.contains(word);
+    match (has("in use"), has("assign"), has("permission")) {
+        (true, _, _) => format!("stop whatever uses the port, or set {settings} to another"),
+        (_, true, _) => format!("the address is none of this machine: set {settings} to one that is"),
+        (_, _, true) => format!("ports below 1024 are not for every user: set {settings} to another"),
+        (false, false, false) => format!("check the network of this machine, and {settings}"),
+    }
 }
 
 fn libp2p(
@@ -127,9 +156,11 @@ fn libp2p(
     settings: &Settings,
     key: &libp2p::identity::Keypair,
     floods: Arc<AtomicU64>,
+    tally: &Arc<Tally>,
 ) -> Result<P2p, Fault> {
-    let raw =
-        runtime.transport().map_err(|error| Fault::new(code::SYSTEM, format!("TCP and DNS: {error}"), ""))?;
+    let raw = runtime
+        .transport(settings.conn.allow_private)
+        .map_err(|error| Fault::new(code::SYSTEM, format!("TCP and DNS: {error}"), ""))?;
     P2p::new(Start {
         raw,
         executor: Box::new(Spawn(runtime.clone())),
@@ -143,10 +174,12 @@ fn libp2p(
         announce: settings.announce.clone(),
         budget: Budget {
             bytes_per_second_max: settings.bytes_per_second_max,
+            messages_per_second_max: settings.messages_per_second_max,
             patience: FLOOD_PATIENCE,
             floods,
         },
         dial_private: settings.conn.allow_private,
+        tally: Arc::clone(tally),
     })
     .map_err(|problem| Fault::new(code::CONFIG, format!("failed to create p2p client: {problem}"), ""))
 }
@@ -160,20 +193,24 @@ fn bind(
         Fault::new(
             code::SYSTEM,
             format!("cannot listen on {addr} ({key}): {error}"),
-            format!("stop whatever uses the port, or set {key} to another address, or to nothing"),
+            listen_remedy(&error.to_string(), key),
         )
     })
 }
 
-fn listen_feed(runtime: &Shared, settings: &Settings, hub: &Hub) -> Result<Option<SocketAddr>, Fault> {
+fn listen_feed(
+    runtime: &Shared,
+    settings: &Settings,
+    hub: &Hub,
+    tally: &Arc<Tally>,
+) -> Result<Option<SocketAddr>, Fault> {
     let Some(addr) = settings.feed else { return Ok(None) };
     let (listener, addr) = bind(runtime, "p2p_httpListenAddress", addr)?;
     let limits = settings.feed_limits.clone();
-    // Room for requests beside the clients.
-    let connections_max = usize::try_from(limits.clients_max).unwrap_or(usize::MAX).saturating_add(256);
+    let connections = limits.connections();
     let feed = Feed::new(runtime.clone(), hub.clone(), limits);
     let handler = feed_handler(feed, settings)?;
-    runtime.spawn(server::accept(runtime.clone(), listener, connections_max, handler).boxed());
+    runtime.spawn(server::accept(runtime.clone(), listener, connections, Arc::clone(tally), handler).boxed());
     Ok(Some(addr))
 }
 
@@ -213,12 +250,16 @@ fn listen_admin(
     settings: &Settings,
     calls: Calls,
     key: Secret,
+    tally: &Arc<Tally>,
 ) -> Result<Option<SocketAddr>, Fault> {
     let Some(addr) = settings.admin else { return Ok(None) };
     let (listener, addr) = bind(runtime, "admin_listen", addr)?;
-    let admin = Admin::new(runtime.clone(), calls, key);
+    let access = Access::new(key, addr.ip().is_loopback());
+    let admin = Admin::new(runtime.clone(), calls, access, Patience::default());
     let handler: server::Handler = Box::new(move |socket, from| admin.clone().serve(socket, from).boxed());
-    runtime.spawn(server::accept(runtime.clone(), listener, admin::CONNECTIONS_MAX, handler).boxed());
+    runtime.spawn(
+        server::accept(runtime.clone(), listener, admin::connections(), Arc::clone(tally), handler).boxed(),
+    );
     Ok(Some(addr))
 }
 
@@ -228,7 +269,23 @@ fn advise(report: &mut Report, feed: Option<SocketAddr>, admin: Option<SocketAdd
             &json!({"event": "feed_off", "problem": "p2p_httpListenAddress is empty: no feed, no /health"}),
         );
     }
+    if let Some(fact) = watch::no_name_server(Path::new("/etc/resolv.conf")) {
+        report.event(&fact);
+    }
     if admin.is_some_and(|addr| !addr.ip().is_loopback()) {
-        report.event(&json!({"event": "bound_to_all", "problem": "admin_listen is not a loopback address: others can reach it"}));
+        report.event(&json!({"event": "bound_to_all", "problem": "admin_listen is not a loopback address: others can reach it, and every call needs the key"}));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_remedy_fits_the_refusal() {
+        let remedy = |cause| listen_remedy(cause, "p2p_port");
+        assert!(remedy("Address already in use (os error 98)").starts_with("stop whatever uses the port"));
+        assert!(remedy("Cannot assign requested address (os error 99)").contains("none of this machine"));
+        assert!(remedy("Permission denied (os error 13)").contains("below 1024"));
     }
 }

@@ -2,6 +2,7 @@
 //! work comes first, remote work last; callers, viewers, chain and network take turns. Starting only enqueues.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -16,9 +17,10 @@ use peerage_core::teranode::{Action as TeranodeAction, Input as TeranodeInput};
 use peerage_core::{Node, Pump};
 use peerage_proto::Hash256;
 use peerage_proto::control::{AnnounceKind, AnnounceReply, AnnounceRequest, Announced};
-use serde_json::json;
+use serde_json::{Value, json};
 use tonic::Status;
 
+use super::assembly::cannot_listen;
 use super::broker::Broker;
 use super::chain::Chain;
 use super::clock::{Clock, header_time};
@@ -27,6 +29,7 @@ use super::recording::Recording;
 use super::report::Report;
 use super::status::{self, Identity};
 use super::store::FileStore;
+use super::watch::Watch;
 use crate::data_dir::files;
 use crate::fault::{Fault, code};
 use crate::http::control::Call;
@@ -47,11 +50,12 @@ pub struct EventLoop {
     pub(super) report: Report,
     pub(super) recording: Option<Recording>,
     pub(super) identity: Identity,
-    pub(super) floods: std::sync::Arc<std::sync::atomic::AtomicU64>,
+    pub(super) floods: Arc<std::sync::atomic::AtomicU64>,
     pub(super) timer: Timer,
     pub(super) turn: usize,
     pub(super) health: Vec<(Neighbour, String)>,
-    pub(super) waiting_to_listen: usize,
+    pub(super) watch: Watch,
+    pub(super) readiness: Readiness,
     pub(super) stopping: Option<Instant>,
 }
 
@@ -61,8 +65,20 @@ impl std::fmt::Debug for EventLoop {
     }
 }
 
+/// Whether the node has said that it is up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Readiness {
+    /// Not every listener has an address yet.
+    Listening,
+    /// Each has one; further addresses of an unspecified one may be on their way.
+    Due,
+    /// It has.
+    Said,
+}
+
 /// What happened.
 enum Happening {
+    Fact(Value),
     Input(Input),
     Call(Call),
     Signal,
@@ -106,15 +122,12 @@ impl EventLoop {
         let mut inputs = 0;
         loop {
             if let Some(failed) = self.p2p.take_failure() {
-                return Err(Fault::new(
-                    code::SYSTEM,
-                    format!("cannot listen on {}: {}", failed.addr, failed.cause),
-                    "stop whatever uses the port, or set p2p_listen_addresses or p2p_port",
-                ));
+                return Err(cannot_listen(&failed));
             }
             match poll_fn(|cx| self.poll_happening(cx)).await {
                 Happening::Input(input) => self.feed(input),
                 Happening::Call(call) => self.answer(call),
+                Happening::Fact(fact) => self.report.event(&fact),
                 Happening::Signal if self.stopping.is_some() => {
                     return Err(Fault::new(code::INTERRUPTED, "interrupted while stopping", ""));
                 }
@@ -154,6 +167,13 @@ impl EventLoop {
                 self.turn = source + 1;
                 return happening;
             }
+        }
+        if self.readiness == Readiness::Due {
+            self.readiness = Readiness::Said;
+            self.ready();
+        }
+        if let Poll::Ready(fact) = self.watch.poll(cx) {
+            return Poll::Ready(Happening::Fact(fact));
         }
         self.poll_drained(cx)
     }
@@ -236,19 +256,16 @@ impl EventLoop {
 
     fn tell(&mut self, notice: &Notice) {
         // The first line of a report is what the node is; until then its addresses are gathered.
-        let early = matches!(notice, Notice::Listening { .. }) && self.waiting_to_listen != usize::MAX;
+        let early = matches!(notice, Notice::Listening { .. }) && self.readiness != Readiness::Said;
         if !early {
             self.report.notice(notice);
         }
         if let Notice::Unreadable { .. } = notice {
             self.set_aside(Document::AddressCache);
         }
-        if let Notice::Listening { .. } = notice {
-            self.waiting_to_listen = self.waiting_to_listen.saturating_sub(1);
-            if self.waiting_to_listen == 0 {
-                self.ready();
-                self.waiting_to_listen = usize::MAX;
-            }
+        let listens = matches!(notice, Notice::Listening { .. }) && self.p2p.listens_everywhere();
+        if listens && self.readiness == Readiness::Listening {
+            self.readiness = Readiness::Due;
         }
     }
 
@@ -277,6 +294,7 @@ impl EventLoop {
                 json!({"event": "set_aside", "what": path.display().to_string(), "as": name.display().to_string()})
             }
             Err(error) => {
+                self.store.keep(document);
                 json!({"event": "set_aside", "what": path.display().to_string(), "failed": error.to_string()})
             }
         };
@@ -323,6 +341,8 @@ impl EventLoop {
                     feed_clients: self.hub.len() as u64,
                     feed_dropped: self.hub.dropped(),
                     report_lost: self.report.lost(),
+                    providers_refused: self.p2p.providers_refused(),
+                    listeners: self.watch.counts().collect(),
                 };
                 let _ = reply.send(metrics::page(&self.pump.core().view(), &shell));
             }

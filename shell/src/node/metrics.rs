@@ -15,11 +15,11 @@ use super::report::disconnect_reason;
 use crate::http::hub::KINDS;
 
 /// Counters that the core does not have.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ShellCounters {
     /// Gossip answered `Ignore` for want of demand.
     pub gossip_ignored: u64,
-    /// Connections closed for more bytes than their budget.
+    /// Connections closed for more bytes or messages than their budgets.
     pub floods: u64,
     /// Clients of the feed refused before the core heard of them.
     pub feed_refused: u64,
@@ -29,6 +29,10 @@ pub struct ShellCounters {
     pub feed_dropped: [u64; KINDS.len()],
     /// Lines of the report that nobody read.
     pub report_lost: u64,
+    /// Provider records of the DHT that found no room.
+    pub providers_refused: u64,
+    /// Each listener: its name, connections that gave way to newer ones, failures to accept.
+    pub listeners: Vec<(&'static str, u64, u64)>,
 }
 
 const REASONS: [DisconnectReason; 13] = [
@@ -67,7 +71,22 @@ pub fn page(view: &View<'_>, shell: &ShellCounters) -> String {
         "Messages ignored because the core could take no more",
         shell.gossip_ignored,
     );
-    page.counter("peerage_floods_total", "Connections closed for more bytes than their budget", shell.floods);
+    page.counter("peerage_floods_total", "Connections closed for more than their budgets", shell.floods);
+    page.counter(
+        "peerage_dht_providers_refused_total",
+        "Provider records that found no room",
+        shell.providers_refused,
+    );
+    let displaced = "peerage_listener_displaced_total";
+    page.head(displaced, "counter", "Connections of a listener that gave way to newer ones");
+    for (listener, count, _) in &shell.listeners {
+        page.labelled(displaced, &[("listener", listener)], *count);
+    }
+    let failed = "peerage_listener_accept_failed_total";
+    page.head(failed, "counter", "Connections that could not be accepted");
+    for (listener, _, count) in &shell.listeners {
+        page.labelled(failed, &[("listener", listener)], *count);
+    }
     page.counter("peerage_report_lost_total", "Lines of the report that nobody read", shell.report_lost);
     page.0
 }

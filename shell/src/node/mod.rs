@@ -9,7 +9,7 @@ pub mod metrics;
 pub mod recording;
 pub mod report;
 pub mod status;
-
 pub mod store;
+pub mod watch;
 
 pub use assembly::{Options, run};

@@ -36,26 +36,78 @@ pub struct Recording {
 /// The open file and what is not yet in it. The panic hook has a share of it.
 type Tail = Arc<Mutex<Sink>>;
 
+/// What a recording is written to.
+trait Disk: io::Write + Send + std::fmt::Debug {
+    /// Cuts the file to `length` bytes.
+    fn cut(&mut self, length: u64) -> io::Result<()>;
+    /// Waits until everything is on the disk.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+impl Disk for File {
+    fn cut(&mut self, length: u64) -> io::Result<()> {
+        self.set_len(length)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_all()
+    }
+}
+
 #[derive(Debug)]
 struct Sink {
-    file: File,
+    file: Box<dyn Disk>,
     gathered: Vec<u8>,
+    /// Where each gathered record ends.
+    ends: Vec<usize>,
     /// Bytes in the file: whole records only.
     written: u64,
     last_flush: Instant,
 }
 
 impl Sink {
+    fn new(file: impl Disk + 'static) -> Self {
+        Self {
+            file: Box::new(file),
+            gathered: Vec::new(),
+            ends: Vec::new(),
+            written: 0,
+            last_flush: Instant::now(),
+        }
+    }
+
+    fn gather(&mut self, record: &[u8]) {
+        self.gathered.extend_from_slice(record);
+        self.ends.push(self.gathered.len());
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         self.last_flush = Instant::now();
-        if let Err(error) = self.file.write_all(&self.gathered) {
-            // What was written of a record is cut off again, so that the file ends with a whole one.
-            let _ = self.file.set_len(self.written);
-            return Err(error);
+        let (went_in, outcome) = self.write();
+        // What went in of a record that did not fit is cut off again, so that the file ends with a whole one.
+        let whole = self.ends.iter().rfind(|end| **end <= went_in).copied().unwrap_or(0);
+        self.written += whole as u64;
+        if outcome.is_err() {
+            let _ = self.file.cut(self.written);
         }
-        self.written += self.gathered.len() as u64;
-        self.gathered.clear();
-        Ok(())
+        self.gathered.drain(..whole);
+        self.ends.retain(|end| *end > whole);
+        self.ends.iter_mut().for_each(|end| *end -= whole);
+        outcome
+    }
+
+    /// Writes what is gathered; how much of it went in, and what stopped it.
+    fn write(&mut self) -> (usize, io::Result<()>) {
+        let mut at = 0;
+        while at < self.gathered.len() {
+            match self.file.write(&self.gathered[at..]) {
+                Ok(0) => return (at, Err(io::ErrorKind::WriteZero.into())),
+                Ok(written) => at += written,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return (at, Err(error)),
+            }
+        }
+        (at, Ok(()))
     }
 }
 
@@ -80,8 +132,8 @@ impl Recording {
             )
         })?;
         let mut recorder = Recorder::default();
-        let gathered = recorder.begin(config, seed, start).to_vec();
-        let mut sink = Sink { file, gathered, written: 0, last_flush: Instant::now() };
+        let mut sink = Sink::new(file);
+        sink.gather(recorder.begin(config, seed, start));
         sink.flush().map_err(|error| files::cannot_create(path, &error))?;
         let tail = Arc::new(Mutex::new(sink));
         *PANIC_TAIL.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&tail));
@@ -100,7 +152,7 @@ impl Recording {
     ) -> Result<(), Fault> {
         let bytes = self.recorder.input(now, input, state_hash);
         let mut sink = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
-        sink.gathered.extend_from_slice(bytes);
+        sink.gather(bytes);
         if sink.gathered.len() >= FLUSH_BYTES || sink.last_flush.elapsed() >= FLUSH_INTERVAL {
             sink.flush().map_err(|error| ended(&self.path, &error))?;
         }
@@ -114,8 +166,8 @@ impl Recording {
     pub fn end(mut self, state_hash: [u8; 32]) -> Result<u64, Fault> {
         let bytes = self.recorder.end(state_hash);
         let mut sink = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
-        sink.gathered.extend_from_slice(bytes);
-        let done = sink.flush().and_then(|()| sink.file.sync_all());
+        sink.gather(bytes);
+        let done = sink.flush().and_then(|()| sink.file.sync());
         done.map_err(|error| ended(&self.path, &error))?;
         Ok(self.recorder.inputs())
     }
@@ -136,7 +188,7 @@ pub fn flush_on_panic() {
         // The panic came out of writing itself.
         Err(TryLockError::WouldBlock) => return,
     };
-    let _ = sink.flush().and_then(|()| sink.file.sync_all());
+    let _ = sink.flush().and_then(|()| sink.file.sync());
 }
 
 #[cfg(test)]
@@ -189,7 +241,7 @@ mod tests {
     #[test]
     fn a_full_disk_ends_the_recording_with_the_reason() {
         let file = OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let sink = Sink { file, gathered: Vec::new(), written: 0, last_flush: Instant::now() };
+        let sink = Sink::new(file);
         let mut recording = Recording {
             recorder: Recorder::default(),
             tail: Arc::new(Mutex::new(sink)),
@@ -201,6 +253,47 @@ mod tests {
             .expect("the disk is full");
         assert!(fault.problem.starts_with("the recording ends here"), "{fault}");
         assert!(fault.remedy.contains("make room"), "{fault}");
+    }
+
+    /// A disk with room for so many bytes.
+    #[derive(Clone, Debug)]
+    struct Small(Arc<Mutex<Vec<u8>>>, usize);
+
+    impl Small {
+        fn file(&self) -> std::sync::MutexGuard<'_, Vec<u8>> {
+            self.0.lock().unwrap()
+        }
+    }
+
+    impl io::Write for Small {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let fits = bytes.len().min(self.1 - self.file().len());
+            self.file().extend_from_slice(&bytes[..fits]);
+            if fits == 0 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(fits) }
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Disk for Small {
+        fn cut(&mut self, length: u64) -> io::Result<()> {
+            self.file().truncate(length as usize);
+            Ok(())
+        }
+        fn sync(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_full_disk_keeps_the_whole_records_that_fit_and_no_part_of_one() {
+        let disk = Small(Arc::default(), 25);
+        let mut sink = Sink::new(disk.clone());
+        [&b"aaaaaaaaaa"[..], b"bbbbbbbbbb", b"cccccccccc"].iter().for_each(|record| sink.gather(record));
+        assert_eq!(sink.flush().unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(disk.file().as_slice(), b"aaaaaaaaaabbbbbbbbbb");
+        assert_eq!((sink.written, sink.gathered.as_slice()), (20, &b"cccccccccc"[..]));
     }
 
     #[test]

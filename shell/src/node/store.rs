@@ -22,6 +22,8 @@ const DOCUMENT_BYTES_MAX: u64 = 16 << 20;
 pub struct FileStore {
     runtime: Shared,
     folder: PathBuf,
+    /// Documents that are broken and could not be set aside: they are not overwritten.
+    kept: Vec<Document>,
     waiting: VecDeque<(OpId, Document, Bytes)>,
     writing: Option<(OpId, BoxFuture<'static, Option<io::Result<()>>>)>,
     is_down: bool,
@@ -48,7 +50,7 @@ impl FileStore {
     /// A store in `folder`.
     pub fn new(runtime: Shared, folder: PathBuf) -> Self {
         let (waiting, health) = (VecDeque::new(), VecDeque::new());
-        Self { runtime, folder, waiting, writing: None, is_down: false, health }
+        Self { runtime, folder, kept: Vec::new(), waiting, writing: None, is_down: false, health }
     }
 
     /// Reads a document; none when there is none yet.
@@ -69,6 +71,11 @@ impl FileStore {
         self.waiting.push_back((op, document, content));
     }
 
+    /// Keeps what is there of a document: from now on it is not written.
+    pub fn keep(&mut self, document: Document) {
+        self.kept.push(document);
+    }
+
     /// Whether nothing waits to be written.
     pub fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.writing.is_none()
@@ -82,7 +89,11 @@ impl FileStore {
         if self.writing.is_none() {
             let Some((op, document, content)) = self.waiting.pop_front() else { return Poll::Pending };
             let path = self.path(document);
-            let write = move || files::replace(&path, &content, 0o600);
+            let kept = self.kept.contains(&document);
+            let write = move || match kept {
+                true => Err(io::Error::other("it is broken, and could not be set aside")),
+                false => files::replace(&path, &content, 0o600),
+            };
             self.writing = Some((op, runtime::unblock(&*self.runtime, write).boxed()));
         }
         let Some((op, write)) = &mut self.writing else { return Poll::Pending };
@@ -102,7 +113,7 @@ impl FileStore {
     fn watch(&mut self, done: &io::Result<()>) {
         let detail = match done {
             Ok(()) => String::new(),
-            Err(error) => files::cannot_create(&self.folder, error).problem,
+            Err(error) => format!("{} cannot be written: {error}", self.folder.display()),
         };
         if done.is_err() != self.is_down {
             self.is_down = done.is_err();

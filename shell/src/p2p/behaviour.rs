@@ -6,11 +6,12 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use libp2p::identity::Keypair;
-use libp2p::kad::store::{MemoryStore, MemoryStoreConfig};
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{StreamProtocol, gossipsub, identify, kad, ping};
 use peerage_core::conn::DhtMode;
+
+use super::providers::Providers;
 
 /// Everything that we speak over libp2p.
 #[derive(NetworkBehaviour)]
@@ -18,7 +19,7 @@ pub struct Behaviour {
     /// The pubsub router.
     pub gossipsub: gossipsub::Behaviour,
     /// The DHT.
-    pub kad: Toggle<kad::Behaviour<MemoryStore>>,
+    pub kad: Toggle<kad::Behaviour<Providers>>,
     /// Who is who.
     pub identify: identify::Behaviour,
     /// Answers, and keeps connections alive.
@@ -65,7 +66,7 @@ fn identify_config(options: &Options<'_>) -> identify::Config {
 }
 
 /// Kademlia as the family runs it (libp2p profile, section 4). It dials nobody by default.
-fn dht(options: &Options<'_>) -> Option<kad::Behaviour<MemoryStore>> {
+fn dht(options: &Options<'_>) -> Option<kad::Behaviour<Providers>> {
     let mode = match options.dht_mode {
         DhtMode::Server => kad::Mode::Server,
         DhtMode::Client => kad::Mode::Client,
@@ -82,9 +83,7 @@ fn dht(options: &Options<'_>) -> Option<kad::Behaviour<MemoryStore>> {
         .set_replication_interval(None)
         .set_query_timeout(QUERY_TIMEOUT);
     let local = options.key.public().to_peer_id();
-    let store =
-        MemoryStore::with_config(local, MemoryStoreConfig { max_records: 0, ..MemoryStoreConfig::default() });
-    let mut kad = kad::Behaviour::with_config(local, store, config);
+    let mut kad = kad::Behaviour::with_config(local, Providers::new(local), config);
     kad.set_mode(Some(mode));
     Some(kad)
 }

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use libp2p::core::Endpoint;
-use libp2p::kad::store::MemoryStore;
 use libp2p::kad::{self, GetProvidersOk, QueryId, QueryResult, RecordKey};
 use libp2p::swarm::{ConnectionId, NetworkBehaviour as _};
 use peerage_core::conn::{Event, Source};
@@ -12,8 +11,9 @@ use peerage_core::input::{Failed, Input, OpResult};
 use peerage_core::op::OpId;
 
 use super::convert;
+use super::providers::Providers;
 
-type Kad = kad::Behaviour<MemoryStore>;
+type Kad = kad::Behaviour<Providers>;
 
 /// The operations under way.
 #[derive(Debug, Default)]

@@ -1,7 +1,8 @@
 //! The driver: swarm events become inputs of the core, actions of the core become calls on the swarm. No decisions.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::num::NonZeroU8;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _};
 use futures_timer::Delay;
 use libp2p::Swarm;
+use libp2p::core::transport::ListenerId;
 use libp2p::gossipsub::{IdentTopic, MessageAcceptance, PublishError as StockPublishError, TopicHash};
 use libp2p::swarm::Executor;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
@@ -21,10 +23,12 @@ use peerage_core::op::OpId;
 use peerage_proto::{Multiaddr, PeerId};
 
 use super::behaviour::{self, Behaviour, Options};
-use super::gate::{Arrivals, Budget, Gate, Traffic};
+use super::budget::Budget;
+use super::gate::{Arrivals, Gate, Traffic};
 use super::streams::Streams;
 use super::transport::{self, RawTransport};
 use super::{convert, dht, links};
+use crate::http::server::Tally;
 
 /// What identify tells about our addresses (spec 12.3).
 #[derive(Clone, Debug)]
@@ -40,7 +44,7 @@ pub enum Announce {
 
 /// What the driver is built from.
 pub struct Start<'a> {
-    /// TCP and DNS of the runtime.
+    /// TCP and DNS of the runtime, which already refuses private addresses if they are not to be dialled.
     pub raw: RawTransport,
     /// Runs connections.
     pub executor: Box<dyn Executor + Send>,
@@ -48,10 +52,12 @@ pub struct Start<'a> {
     pub options: Options<'a>,
     /// Our announced addresses.
     pub announce: Announce,
-    /// Bytes per connection.
+    /// What one connection may send.
     pub budget: Budget,
-    /// Whether private addresses may be dialled.
+    /// Whether private addresses that peers tell are kept.
     pub dial_private: bool,
+    /// Counts failures to accept.
+    pub tally: Arc<Tally>,
 }
 
 /// An address that could not be listened on. The node cannot start without it.
@@ -83,6 +89,9 @@ pub struct P2p {
     heartbeat_interval: Duration,
     pub(super) ignored: u64,
     pub(super) failed: Option<ListenFailed>,
+    /// Listeners that have no address yet.
+    pub(super) addressless: HashSet<ListenerId>,
+    pub(super) tally: Arc<Tally>,
 }
 
 /// Swarm events handled in one go before others get their turn.
@@ -103,7 +112,7 @@ impl P2p {
                 self.0.exec(task);
             }
         }
-        let (gate, arrivals) = Gate::new(start.raw, start.budget, start.dial_private);
+        let (gate, arrivals) = Gate::new(start.raw, start.budget);
         let traffic = gate.traffic();
         let stack = transport::upgrade(gate, start.options.key)?;
         let behaviour = behaviour::behaviour(&start.options)?;
@@ -136,6 +145,8 @@ impl P2p {
             heartbeat_interval: values.heartbeat_interval,
             ignored: 0,
             failed: None,
+            addressless: HashSet::new(),
+            tally: start.tally,
         })
     }
 
@@ -148,6 +159,16 @@ impl P2p {
     /// Gossip messages answered `Ignore` for want of demand.
     pub fn ignored(&self) -> u64 {
         self.ignored
+    }
+
+    /// Whether every listener has an address.
+    pub fn listens_everywhere(&self) -> bool {
+        self.addressless.is_empty()
+    }
+
+    /// Provider records of the DHT that found no room.
+    pub fn providers_refused(&mut self) -> u64 {
+        self.swarm.behaviour_mut().kad.as_mut().map_or(0, |kad| kad.store_mut().refused())
     }
 
     /// An address that could not be listened on, once.
@@ -164,6 +185,9 @@ impl P2p {
             if self.heartbeat.poll_unpin(cx).is_ready() {
                 self.heartbeat.reset(self.heartbeat_interval);
                 self.compare_mesh();
+                if let Some(kad) = self.swarm.behaviour_mut().kad.as_mut() {
+                    kad.store_mut().sweep(std::time::Instant::now());
+                }
                 let received = self.links.received(RECEIVED_BYTES_MIN).into_iter();
                 self.queued
                     .extend(received.map(|(id, bytes)| Input::Conn(ConnEvent::Received { id, bytes })));
@@ -275,8 +299,9 @@ impl P2p {
             self.failed = Some(failed("not a multiaddr that libp2p knows".to_owned()));
             return;
         };
-        if let Err(error) = self.swarm.listen_on(stock) {
-            self.failed = Some(failed(chain(&error)));
+        match self.swarm.listen_on(stock) {
+            Ok(id) => drop(self.addressless.insert(id)),
+            Err(error) => self.failed = Some(failed(chain(&error))),
         }
     }
 

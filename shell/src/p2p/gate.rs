@@ -4,7 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -18,10 +18,12 @@ use libp2p::Multiaddr;
 use libp2p::Transport;
 use libp2p::core::transport::{DialOpts, ListenerId, TransportError, TransportEvent};
 use libp2p::multiaddr::Protocol;
-use peerage_proto::ip::is_private;
 
-use super::convert;
+use super::budget::{Bucket, Budget, Meter, PAUSE, Word, flood};
 use super::transport::{RawTransport, Socket};
+
+/// Longest silence of whoever connected, once it is admitted: a dialler speaks first, and at once.
+pub const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An accepted socket that waits for the core's word. Dropping it refuses the socket.
 #[derive(Debug)]
@@ -35,25 +37,25 @@ pub struct Arrival {
 /// Sockets accepted and not yet taken over, oldest first. The swarm reports each at once, so at most one waits.
 pub type Arrivals = Arc<Mutex<VecDeque<Arrival>>>;
 
-/// Bytes that came in on each socket that stands, by the other end's address as the swarm names it.
+/// What came in on each socket that stands, by the other end's address as the swarm names it.
 #[derive(Clone, Debug, Default)]
-pub struct Traffic(Arc<Mutex<HashMap<Multiaddr, Arc<AtomicU64>>>>);
+pub struct Traffic(Arc<Mutex<HashMap<Multiaddr, Arc<Meter>>>>);
 
 impl Traffic {
     /// Begins to count a socket towards `addr`.
     fn begin(&self, addr: &Multiaddr) -> Counted {
         let addr = without_p2p(addr);
-        let bytes = Arc::<AtomicU64>::default();
-        self.lock().insert(addr.clone(), Arc::clone(&bytes));
-        Counted { traffic: self.clone(), addr, bytes }
+        let meter = Arc::<Meter>::default();
+        self.lock().insert(addr.clone(), Arc::clone(&meter));
+        Counted { traffic: self.clone(), addr, meter }
     }
 
     /// The count of the newest socket towards `addr`, while that is open.
-    pub fn of(&self, addr: &Multiaddr) -> Option<Arc<AtomicU64>> {
+    pub fn of(&self, addr: &Multiaddr) -> Option<Arc<Meter>> {
         self.lock().get(&without_p2p(addr)).cloned()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Multiaddr, Arc<AtomicU64>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Multiaddr, Arc<Meter>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -67,27 +69,16 @@ fn without_p2p(addr: &Multiaddr) -> Multiaddr {
 struct Counted {
     traffic: Traffic,
     addr: Multiaddr,
-    bytes: Arc<AtomicU64>,
+    meter: Arc<Meter>,
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
         let mut table = self.traffic.lock();
-        if table.get(&self.addr).is_some_and(|bytes| Arc::ptr_eq(bytes, &self.bytes)) {
+        if table.get(&self.addr).is_some_and(|meter| Arc::ptr_eq(meter, &self.meter)) {
             table.remove(&self.addr);
         }
     }
-}
-
-/// How much one connection may send us.
-#[derive(Clone, Debug)]
-pub struct Budget {
-    /// Bytes a second, on average. Twice as many may come at once.
-    pub bytes_per_second_max: u64,
-    /// A connection that is over its budget for this long is closed.
-    pub patience: Duration,
-    /// How many connections were closed for it.
-    pub floods: Arc<AtomicU64>,
 }
 
 /// The raw transport behind the gate.
@@ -95,16 +86,20 @@ pub struct Gate {
     inner: RawTransport,
     arrivals: Arrivals,
     budget: Budget,
-    dial_private: bool,
     traffic: Traffic,
 }
 
 impl Gate {
-    /// A gate before `inner`. Without `dial_private`, nothing below dials a private address, whoever asks for it.
-    pub fn new(inner: RawTransport, budget: Budget, dial_private: bool) -> (Self, Arrivals) {
+    /// A gate before `inner`.
+    pub fn new(inner: RawTransport, budget: Budget) -> (Self, Arrivals) {
         let arrivals = Arrivals::default();
         let traffic = Traffic::default();
-        (Self { inner, arrivals: Arc::clone(&arrivals), budget, dial_private, traffic }, arrivals)
+        (Self { inner, arrivals: Arc::clone(&arrivals), budget, traffic }, arrivals)
+    }
+
+    /// How much one connection may send.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// What comes in on each socket.
@@ -134,11 +129,6 @@ impl Transport for Gate {
     }
 
     fn dial(&mut self, addr: Multiaddr, opts: DialOpts) -> Result<Self::Dial, TransportError<io::Error>> {
-        let private = convert::ip(&addr).is_some_and(is_private);
-        if private && !self.dial_private {
-            let cause = "a private address, and p2p_allow_private_ips is false";
-            return Err(TransportError::Other(io::Error::new(io::ErrorKind::PermissionDenied, cause)));
-        }
         let dial = self.inner.dial(addr.clone(), opts)?;
         let (budget, traffic) = (self.budget.clone(), self.traffic.clone());
         Ok(async move { Ok(Metered::new(dial.await?, budget, traffic.begin(&addr))) }.boxed())
@@ -157,7 +147,8 @@ impl Transport for Gate {
             return Poll::Ready(event.map_upgrade(move |upgrade| {
                 async move {
                     admitted.await.map_err(|_| io::Error::from(io::ErrorKind::ConnectionRefused))?;
-                    Ok(Metered::new(upgrade.await?, budget, traffic.begin(&addr)))
+                    Ok(Metered::new(upgrade.await?, budget, traffic.begin(&addr))
+                        .accepted(FIRST_BYTE_TIMEOUT))
                 }
                 .boxed()
             }));
@@ -171,69 +162,58 @@ pub struct Metered {
     socket: Socket,
     counted: Counted,
     budget: Budget,
-    /// Bytes that may come at once, as of `refilled`.
-    credit: u64,
-    refilled: Instant,
+    bucket: Bucket,
     /// Set while over the budget.
     pause: Option<Delay>,
-    over_since: Option<Instant>,
+    /// Whoever dialled us speaks first; set until it has.
+    silence: Option<Delay>,
 }
-
-/// How long a socket over its budget is left alone at a time.
-const PAUSE: Duration = Duration::from_millis(50);
 
 impl Metered {
     fn new(socket: Socket, budget: Budget, counted: Counted) -> Self {
-        let credit = budget.bytes_per_second_max.saturating_mul(2);
-        Self { socket, counted, budget, credit, refilled: Instant::now(), pause: None, over_since: None }
+        let bucket = Bucket::new(budget.bytes_per_second_max, budget.patience, Instant::now());
+        Self { socket, counted, budget, bucket, pause: None, silence: None }
     }
 
-    fn refill(&mut self) {
-        let now = Instant::now();
-        let elapsed =
-            u64::try_from(now.saturating_duration_since(self.refilled).as_micros()).unwrap_or(u64::MAX);
-        let rate = self.budget.bytes_per_second_max;
-        let gained = elapsed.saturating_mul(rate) / 1_000_000;
-        if gained > 0 {
-            self.credit = self.credit.saturating_add(gained).min(rate.saturating_mul(2));
-            self.refilled = now;
-        }
+    fn accepted(self, first_byte: Duration) -> Self {
+        Self { silence: Some(Delay::new(first_byte)), ..self }
     }
 
-    /// Ready when the socket may be read.
-    fn poll_budget(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.credit == 0 {
+    /// How many bytes may be read, when any may be.
+    fn poll_budget(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<u64>> {
+        loop {
             if let Some(pause) = &mut self.pause {
                 ready!(pause.poll_unpin(cx));
                 self.pause = None;
             }
-            self.refill();
-            // Whoever uses up what each pause brings is still over its budget.
-            if self.credit < self.budget.bytes_per_second_max / 10 {
-                let since = *self.over_since.get_or_insert_with(Instant::now);
-                if since.elapsed() > self.budget.patience {
-                    self.budget.floods.fetch_add(1, Ordering::Relaxed);
-                    return Poll::Ready(Err(io::Error::other("flood: over its budget of bytes")));
+            match self.bucket.ask(Instant::now()) {
+                Word::Read(credit) => return Poll::Ready(Ok(credit)),
+                Word::Wait => self.pause = Some(Delay::new(PAUSE)),
+                Word::Flood => {
+                    if self.counted.meter.flood() {
+                        self.budget.floods.fetch_add(1, Ordering::Relaxed);
+                    }
+                    return Poll::Ready(Err(flood("bytes")));
                 }
             }
-            if self.credit == 0 {
-                self.pause = Some(Delay::new(PAUSE));
-            }
         }
-        Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncRead for Metered {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        ready!(self.poll_budget(cx))?;
-        let most = buf.len().min(usize::try_from(self.credit).unwrap_or(usize::MAX));
-        let read = ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buf[..most]))?;
-        self.credit = self.credit.saturating_sub(read as u64);
-        self.counted.bytes.fetch_add(read as u64, Ordering::Relaxed);
-        if self.credit > self.budget.bytes_per_second_max {
-            self.over_since = None;
-        }
+        let credit = ready!(self.poll_budget(cx))?;
+        let most = buf.len().min(usize::try_from(credit).unwrap_or(usize::MAX));
+        let Poll::Ready(read) = Pin::new(&mut self.socket).poll_read(cx, &mut buf[..most])? else {
+            if let Some(silence) = &mut self.silence {
+                ready!(silence.poll_unpin(cx));
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "timeout: it says nothing")));
+            }
+            return Poll::Pending;
+        };
+        self.silence = None;
+        self.bucket.spend(read as u64);
+        self.counted.meter.add(read as u64);
         Poll::Ready(Ok(read))
     }
 }
@@ -286,7 +266,12 @@ mod tests {
     }
 
     fn metered(rate: u64, patience: Duration) -> Metered {
-        let budget = Budget { bytes_per_second_max: rate, patience, floods: Arc::default() };
+        let budget = Budget {
+            bytes_per_second_max: rate,
+            messages_per_second_max: u64::MAX,
+            patience,
+            floods: Arc::default(),
+        };
         let addr: Multiaddr = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
         Metered::new(Box::new(Endless), budget, Traffic::default().begin(&addr))
     }
@@ -296,7 +281,7 @@ mod tests {
         let mut socket = metered(1 << 20, Duration::ZERO);
         let (traffic, addr) = (socket.counted.traffic.clone(), socket.counted.addr.clone());
         block_on(socket.read_exact(&mut vec![0; 1000])).unwrap();
-        assert_eq!(traffic.of(&addr).map(|bytes| bytes.load(Ordering::Relaxed)), Some(1000));
+        assert_eq!(traffic.of(&addr).map(|meter| meter.bytes()), Some(1000));
         drop(socket);
         assert!(traffic.of(&addr).is_none());
     }
@@ -316,5 +301,34 @@ mod tests {
         assert!(error.to_string().starts_with("flood"), "{error}");
         assert!(started.elapsed() >= Duration::from_millis(200), "it was slowed down first");
         assert_eq!(socket.budget.floods.load(Ordering::Relaxed), 1);
+        assert!(socket.counted.meter.is_flooded());
+    }
+
+    /// Says nothing, and stays.
+    struct Silent;
+    impl AsyncRead for Silent {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+    }
+    impl AsyncWrite for Silent {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(buf.len()))
+        }
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn who_connects_and_says_nothing_gives_its_place_back() {
+        let mut socket = metered(1 << 20, Duration::ZERO);
+        socket.socket = Box::new(Silent);
+        let mut socket = socket.accepted(Duration::from_millis(50));
+        let error = block_on(socket.read(&mut [0; 1])).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 }

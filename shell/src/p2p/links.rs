@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::channel::oneshot;
 use libp2p::swarm;
 use peerage_core::conn::{ConnectionId, PendingId};
 use peerage_core::op::OpId;
+
+use super::budget::Meter;
 
 /// Every connection, handshake and dial that stands.
 #[derive(Debug, Default)]
@@ -22,10 +23,10 @@ pub struct Links {
     traffic: BTreeMap<ConnectionId, Counter>,
 }
 
-/// Bytes that came in on a connection, and how many of them the core was told about.
+/// What came in on a connection, and how many bytes of it the core was told about.
 #[derive(Debug)]
 struct Counter {
-    bytes: Arc<AtomicU64>,
+    meter: Arc<Meter>,
     told: u64,
 }
 
@@ -82,14 +83,14 @@ impl Links {
     }
 
     /// Counts what comes in on a connection.
-    pub fn count(&mut self, id: ConnectionId, bytes: Arc<AtomicU64>) {
-        self.traffic.insert(id, Counter { bytes, told: 0 });
+    pub fn count(&mut self, id: ConnectionId, meter: Arc<Meter>) {
+        self.traffic.insert(id, Counter { meter, told: 0 });
     }
 
     /// Connections on which at least `bytes_min` came in since this was asked last.
     pub fn received(&mut self, bytes_min: u64) -> Vec<(ConnectionId, u64)> {
         let news = |(id, counter): (&ConnectionId, &mut Counter)| {
-            let bytes = counter.bytes.load(Ordering::Relaxed);
+            let bytes = counter.meter.bytes();
             let new = bytes - core::mem::replace(&mut counter.told, bytes);
             (new >= bytes_min).then_some((*id, new))
         };
@@ -148,10 +149,11 @@ mod tests {
     fn only_what_is_new_and_enough_is_told() {
         let mut links = Links::default();
         let id = links.established(swarm_id(1));
-        let bytes = Arc::new(AtomicU64::new(5000));
-        links.count(id, Arc::clone(&bytes));
+        let meter = Arc::<Meter>::default();
+        meter.add(5000);
+        links.count(id, Arc::clone(&meter));
         assert_eq!(links.received(4096), [(id, 5000)]);
-        bytes.fetch_add(100, Ordering::Relaxed);
+        meter.add(100);
         assert!(links.received(4096).is_empty());
         links.closed(swarm_id(1));
         assert!(links.traffic.is_empty());

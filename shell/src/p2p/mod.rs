@@ -1,15 +1,22 @@
 //! libp2p: the transport above the socket, the behaviour, and the driver between the swarm and the core.
 
 pub mod behaviour;
+pub mod budget;
 pub mod convert;
 pub mod dht;
+pub mod dial_guard;
 pub mod driver;
+mod frames;
 pub mod gate;
 pub mod gossip;
 pub mod links;
+pub mod messages;
+pub mod ports;
+pub mod providers;
 pub mod streams;
 mod swarm_events;
 pub mod transport;
 
+pub use dial_guard::DialGuard;
 pub use driver::{Announce, ListenFailed, P2p, Start};
 pub use transport::{Duplex, RawTransport, Socket};

@@ -43,17 +43,23 @@ impl P2p {
                     self.queued.push_back(Input::Op(op, OpResult::Dialed(Err(dial_error(&error)))));
                 }
             }
-            SwarmEvent::NewListenAddr { address, .. } => self.on_listening(&address),
+            SwarmEvent::NewListenAddr { listener_id, address } => {
+                self.addressless.remove(&listener_id);
+                self.on_listening(&address);
+            }
             SwarmEvent::ExpiredListenAddr { address, .. } => self.on_listening_ended(&address),
             SwarmEvent::ListenerClosed { addresses, reason, .. } => {
-                if let (Err(error), true) = (&reason, addresses.is_empty()) {
-                    self.failed = Some(ListenFailed { addr: "a listener".to_owned(), cause: chain(error) });
+                // A node that nobody reaches any more looks well from within: it ends, and is started again.
+                if let Err(error) = &reason {
+                    let addrs: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+                    self.failed = Some(ListenFailed { addr: addrs.join(" "), cause: chain(error) });
                 }
                 addresses.iter().for_each(|address| self.on_listening_ended(address));
             }
-            // Transient (accept failed), or about addresses that we choose ourselves.
-            SwarmEvent::ListenerError { .. }
-            | SwarmEvent::Dialing { .. }
+            // It accepts again soon; whether it fails for long is looked at elsewhere.
+            SwarmEvent::ListenerError { .. } => self.tally.fail(),
+            // About addresses that we choose ourselves.
+            SwarmEvent::Dialing { .. }
             | SwarmEvent::NewExternalAddrCandidate { .. }
             | SwarmEvent::ExternalAddrConfirmed { .. }
             | SwarmEvent::ExternalAddrExpired { .. }
@@ -97,8 +103,8 @@ impl P2p {
             return;
         };
         let id = self.links.established(id);
-        if let Some(bytes) = self.traffic.of(remote) {
-            self.links.count(id, bytes);
+        if let Some(meter) = self.traffic.of(remote) {
+            self.links.count(id, meter);
         }
         self.conn(Event::Established { id, peer, addr: addr.without_p2p(), direction });
         if let Some(op) = op {
@@ -269,6 +275,12 @@ pub(super) fn dial_error(error: &StockDialError) -> DialError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::p2p::behaviour::Options;
+    use crate::p2p::budget::Budget;
+    use crate::p2p::{Socket, Start};
+    use libp2p::Transport as _;
+    use libp2p::core::transport::ListenerId;
+    use libp2p::core::transport::dummy::DummyTransport;
 
     #[test]
     fn a_long_text_is_cut_at_a_character() {
@@ -285,6 +297,47 @@ mod tests {
         assert_eq!(close_reason(true, Some(&cause)), CloseReason::Local);
         let broken = ConnectionError::IO(std::io::Error::other("broken"));
         assert_eq!(close_reason(false, Some(&broken)), CloseReason::Transport);
+    }
+
+    #[test]
+    fn a_listener_that_dies_is_a_failure_and_one_that_was_closed_is_none() {
+        let key = libp2p::identity::Keypair::generate_ed25519();
+        let tally = std::sync::Arc::<crate::http::server::Tally>::default();
+        let mut p2p = P2p::new(Start {
+            raw: DummyTransport::<Socket>::new().boxed(),
+            executor: Box::new(|_| {}),
+            options: Options {
+                key: &key,
+                gossipsub: &Default::default(),
+                dht_mode: peerage_core::conn::DhtMode::Off,
+                protocol_version: String::new(),
+                agent_version: String::new(),
+            },
+            announce: Announce::Exactly(vec![]),
+            budget: Budget {
+                bytes_per_second_max: 1,
+                messages_per_second_max: 1,
+                patience: std::time::Duration::ZERO,
+                floods: Default::default(),
+            },
+            dial_private: false,
+            tally: std::sync::Arc::clone(&tally),
+        })
+        .unwrap();
+        let addr: StockAddr = "/ip4/127.0.0.1/tcp/9".parse().unwrap();
+        let closed = |reason| SwarmEvent::ListenerClosed {
+            listener_id: ListenerId::next(),
+            addresses: vec![addr.clone()],
+            reason,
+        };
+        p2p.on_swarm_event(closed(Ok(())));
+        assert_eq!(p2p.take_failure(), None);
+        p2p.on_swarm_event(closed(Err(std::io::Error::other("no interface is left"))));
+        let cause = "no interface is left".to_owned();
+        assert_eq!(p2p.take_failure(), Some(ListenFailed { addr: addr.to_string(), cause }));
+        let error = std::io::Error::other("too many open files");
+        p2p.on_swarm_event(SwarmEvent::ListenerError { listener_id: ListenerId::next(), error });
+        assert_eq!((p2p.take_failure(), tally.failed()), (None, 1));
     }
 
     #[test]

@@ -22,6 +22,7 @@ use proto::{Multiaddr, Network, PeerId};
 pub use layers::{Layers, Sources};
 
 use crate::http::feed::FeedLimits;
+use crate::http::patience::Patience;
 use crate::p2p::Announce;
 use reader::Reader;
 
@@ -42,6 +43,8 @@ pub struct Settings {
     pub announce: Announce,
     /// Bytes a second that one connection may send us.
     pub bytes_per_second_max: u64,
+    /// Messages a second that one connection may send us.
+    pub messages_per_second_max: u64,
     /// `p2p_private_key`: hex; empty: the key file.
     pub private_key: Secret,
     /// `p2p_peer_cache_dir`: key and address cache; none: the data directory.
@@ -97,7 +100,8 @@ impl Settings {
         Ok(Self {
             profile: if layers.is_dev() { "dev" } else { "standard" },
             announce: announce(&reader, &conn)?,
-            bytes_per_second_max: reader.number("p2p_bytes_per_second_max")?,
+            bytes_per_second_max: reader.above_zero("p2p_bytes_per_second_max")?,
+            messages_per_second_max: reader.above_zero("p2p_messages_per_second_max")?,
             private_key: Secret::new(reader.text("p2p_private_key")),
             peer_cache_dir: Some(reader.text("p2p_peer_cache_dir"))
                 .filter(|dir| !dir.is_empty())
@@ -271,6 +275,7 @@ fn feed_limits(reader: &Reader<'_>, limits: &Limits) -> Result<FeedLimits, Confi
         trusted: reader.subnets("p2p_websocket_trusted_source_cidrs")?,
         origins: reader.list("p2p_websocket_allowed_origins"),
         frames_max: usize::try_from(limits.subscriber_frames_max).unwrap_or(usize::MAX),
+        patience: Patience::default(),
     })
 }
 
@@ -340,6 +345,12 @@ mod tests {
         assert_eq!(listen("127.0.0.1 | ::1"), ["/ip4/127.0.0.1/tcp/7", "/ip6/::1/tcp/7"]);
         assert_eq!(listen("/ip4/127.0.0.1/tcp/0"), ["/ip4/127.0.0.1/tcp/0"]);
         assert_eq!(listen(""), Vec::<String>::new(), "an empty text is an empty list, not an absent one");
+        for item in
+            ["/ip4/127.0.0.1/udp/1", "/dns4/localhost/tcp/1", "/ip4/127.0.0.1", "/ip4/127.0.0.1/tcp/1/ws"]
+        {
+            let error = load(&[("p2p_listen_addresses", item)]).unwrap_err();
+            assert_eq!((error.value.as_str(), error.problem.contains("only TCP")), (item, true), "{error}");
+        }
         assert!(load(&[("p2p_listen_addresses", "/ip4/nonsense")]).is_err());
         assert!(load(&[("p2p_listen_addresses", "nonsense")]).is_err());
     }

@@ -87,6 +87,17 @@ impl<'a> Reader<'a> {
             .map_err(|_| self.error(key, "not a number", "write it in decimal, without a unit"))
     }
 
+    /// A number that must not be 0.
+    ///
+    /// # Errors
+    /// When the text is none, or 0.
+    pub fn above_zero(&self, key: &str) -> Result<u64, ConfigError> {
+        match self.number(key)? {
+            0 => Err(self.error(key, "nothing could come in", "set a number above 0")),
+            number => Ok(number),
+        }
+    }
+
     /// A boolean.
     pub fn boolean(&self, key: &str) -> bool {
         values::boolean(&self.text_or_default(key))
@@ -163,6 +174,21 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// A multiaddr that can be listened on.
+    fn tcp_multiaddr(&self, key: &str, item: &str) -> Result<Multiaddr, ConfigError> {
+        let addr = self.multiaddr(key, item)?;
+        let plain = addr.ip().zip(addr.tcp_port());
+        match plain.map(|(ip, port)| Multiaddr::from_protocols([ip_protocol(ip), Protocol::Tcp(port)])) {
+            Some(Ok(plain)) if plain == addr => Ok(addr),
+            Some(_) | None => Err(self.item_error(
+                key,
+                item,
+                "only TCP on an IP address can be listened on",
+                "write an IP address, or /ip4/.../tcp/PORT or /ip6/.../tcp/PORT",
+            )),
+        }
+    }
+
     /// A list of networks; `none` is the empty one.
     ///
     /// # Errors
@@ -200,7 +226,7 @@ impl<'a> Reader<'a> {
             .iter()
             .map(|item| {
                 if item.starts_with('/') {
-                    return self.multiaddr(KEY, item);
+                    return self.tcp_multiaddr(KEY, item);
                 }
                 let ip: IpAddr = item.parse().map_err(|_| {
                     self.item_error(

@@ -128,3 +128,26 @@ fn what_cannot_be_announced_is_refused_with_the_reason() {
     let status: Value = node.status();
     assert_eq!(status["tip_height"], 0);
 }
+
+#[test]
+fn a_node_is_ready_when_each_of_its_listeners_is() {
+    let scratch = Scratch::new();
+    let listen = "p2p_listen_addresses=/ip4/0.0.0.0/tcp/0|/ip4/127.0.0.1/tcp/0|/ip6/::1/tcp/0";
+    let node = Node::start(&scratch.join("data"), &[listen]);
+    let listening: Vec<_> = node.ready["p2p"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    let loopback = |addr: &&&str| addr.starts_with("/ip4/127.0.0.1/");
+    assert_eq!(listening.iter().filter(loopback).count(), 2, "{listening:?}");
+    assert!(listening.iter().any(|addr| addr.starts_with("/ip6/::1/")), "{listening:?}");
+}
+
+#[test]
+fn a_data_directory_that_disappears_is_told_of() {
+    let scratch = Scratch::new();
+    let node = Node::start(&scratch.join("data"), &[]);
+    std::fs::rename(scratch.join("data"), scratch.join("elsewhere")).unwrap();
+    let gone = node.event("data_dir_gone");
+    assert!(gone["problem"].as_str().unwrap().contains("removed or replaced"), "{gone}");
+    std::fs::rename(scratch.join("elsewhere"), scratch.join("data")).unwrap();
+    node.event("data_dir_back");
+    node.told(&["status"]);
+}

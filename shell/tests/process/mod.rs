@@ -3,6 +3,7 @@
 #![allow(missing_docs, unreachable_pub, dead_code)]
 
 mod bad_input;
+mod client;
 mod life;
 mod network;
 mod recording;

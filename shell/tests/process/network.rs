@@ -1,8 +1,8 @@
 //! Two nodes and more.
 
-use std::io::Read as _;
-use std::net::{SocketAddr, TcpStream};
-use std::time::Instant;
+use std::io::{ErrorKind, Read as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
@@ -155,4 +155,33 @@ fn sockets_over_the_handshake_limit_of_their_address_are_refused_unread() {
     assert_eq!(last.read(&mut [0; 1]).unwrap_or(0), 0);
     drop(silent);
     node.wait_status("answering", |status| status["fsm_state"] == "RUNNING");
+}
+
+#[test]
+fn who_connects_and_says_nothing_gives_its_place_back() {
+    let scratch = Scratch::new();
+    let node = Node::start(&scratch.join("data"), &[]);
+    let begun = Instant::now();
+    let mut silent = TcpStream::connect(("127.0.0.1", node.p2p_port())).unwrap();
+    silent.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert_eq!(silent.read(&mut [0; 1]).unwrap(), 0, "the node closes");
+    assert!(
+        begun.elapsed() < Duration::from_secs(9),
+        "{:?}: before the time of a whole handshake",
+        begun.elapsed()
+    );
+}
+
+#[test]
+fn a_name_that_leads_to_loopback_is_dialled_only_where_private_addresses_are() {
+    let scratch = Scratch::new();
+    let there = TcpListener::bind("127.0.0.1:0").unwrap();
+    let bootstrap = format!("p2p_bootstrap_peers=/dns4/localhost/tcp/{}", there.local_addr().unwrap().port());
+    let node = Node::start(&scratch.join("one"), &[&bootstrap, "p2p_allow_private_ips=false"]);
+    node.event_where("dial_failed", |event| event["source"] == "bootstrap");
+    there.set_nonblocking(true).unwrap();
+    assert_eq!(there.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "nobody came");
+    there.set_nonblocking(false).unwrap();
+    let _allowed = Node::start(&scratch.join("two"), &[&bootstrap]);
+    there.accept().unwrap();
 }

@@ -67,3 +67,13 @@ fn a_killed_node_leaves_a_recording_that_replays() {
     let (code, text) = replay(&file);
     assert_eq!(code, Some(0), "{text}");
 }
+
+#[test]
+fn what_has_no_end_and_is_no_recording_is_refused_at_once() {
+    for endless in ["/dev/zero", "/dev/urandom"] {
+        let (code, text) = replay(Path::new(endless));
+        assert_eq!(code, Some(65), "{text}");
+        assert!(text.contains("not a recording"), "{text}");
+    }
+    assert_eq!(replay(&std::env::temp_dir()).0, Some(65), "a folder");
+}

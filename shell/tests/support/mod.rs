@@ -36,7 +36,7 @@ impl Runtime for Smol {
         async move { Ok(Box::new(smol::Async::<TcpStream>::connect(addr).await?) as Socket) }.boxed()
     }
 
-    fn transport(&self) -> io::Result<RawTransport> {
+    fn transport(&self, _: bool) -> io::Result<RawTransport> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
