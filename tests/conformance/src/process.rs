@@ -10,7 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::io::retry_on_intr;
-use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+pub use rustix::process::Signal;
+use rustix::process::{Pid, WaitId, WaitIdOptions, kill_process, waitid};
 use serde_json::{Value, json};
 
 use crate::SOON;
@@ -220,16 +221,13 @@ impl Process {
         }
     }
 
-    /// Sends a signal by name (`INT`, `TERM`, `STOP`, `CONT`).
+    /// Sends a signal.
     ///
     /// # Errors
     /// If the process has gone.
-    pub fn signal(&self, name: &str) -> Result<(), Failure> {
-        let status = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status();
-        match status {
-            Ok(status) if status.success() => Ok(()),
-            other => Err(self.failure(&format!("cannot send {name}: {other:?}"))),
-        }
+    pub fn signal(&self, signal: Signal) -> Result<(), Failure> {
+        let sent = kill_process(Pid::from_child(&self.child), signal);
+        sent.map_err(|error| self.failure(&format!("cannot send {signal:?}: {error}")))
     }
 
     /// Closes standard input and waits for the end.
