@@ -49,7 +49,7 @@ struct Ear {
     delivered_bytes: u64,
     /// When each peer was heard last, and the bytes delivered until then.
     heard: BTreeMap<PeerId, (Instant, u64)>,
-    /// When each sent many bytes that did not choke.
+    /// When each sent many bytes.
     sent: BTreeMap<PeerId, Instant>,
     /// How often each was closed since it was heard.
     in_vain: BTreeMap<PeerId, u32>,
@@ -101,9 +101,8 @@ impl Ear {
             }
             Input::Conn(conn::Event::Received { id, bytes }) => {
                 let Some(peer) = table.get(*id).map(|connection| connection.peer) else { return };
-                if !self.choking.contains(id) {
-                    self.sent.insert(peer, now);
-                } else if self.meshed.contains(&peer) {
+                self.sent.insert(peer, now);
+                if self.choking.contains(id) && self.meshed.contains(&peer) {
                     let bytes = bytes + self.choked.get(id).map_or(0, |choked| choked.bytes);
                     let fresh = Choked { peer, bytes, since: now, others: 0, looks: 0, looked: now };
                     self.choked.insert(*id, fresh);
@@ -135,7 +134,8 @@ impl Ear {
         let Some(peer) = table.get(*id).map(|connection| connection.peer) else { return Ok(()) };
         *self.in_vain.entry(peer).or_default() += 1;
         let is_lately = |at: Instant| seen.now.mono.saturating_since(at) < LATELY;
-        // The bytes of a message are told after it was heard: of a long one they look like bytes that were not heard.
+        // Bytes are told after the message that they were, and outlive the connection that they came on: of a peer that
+        // has sent many, nobody can be sure.
         let was_heard = self.heard.get(&peer).is_some_and(|(at, _)| is_lately(*at))
             && !self.sent.get(&peer).is_some_and(|at| is_lately(*at));
         let chokes = table.of_peer(&peer).iter().any(|id| self.choking.contains(id));
