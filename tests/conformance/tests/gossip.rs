@@ -138,6 +138,7 @@ fn what_we_publish_reaches_a_peer_outside_our_mesh(shell: Shell) -> Result<(), F
     Ok(())
 }
 
+// covers: t008a_a_message_crosses_us_by_ihave_and_iwant_alone t008a_what_we_publish_reaches_a_peer_outside_our_mesh
 on_both_shells!(
     a_message_crosses_us_by_ihave_and_iwant_alone,
     what_we_publish_reaches_a_peer_outside_our_mesh
