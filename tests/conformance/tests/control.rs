@@ -1,7 +1,5 @@
 //! Announcements over the control service, one a call, as fast as a load generator makes them.
 
-use std::time::Instant;
-
 use peerage_conformance::control::Control;
 use peerage_conformance::node::{Node, Shell};
 use peerage_conformance::peer::{Make, Peer, TRY_EVERY};
@@ -9,33 +7,32 @@ use peerage_conformance::wire::Kind;
 use peerage_conformance::{Failure, SOON, on_both_shells, retry};
 use serde_json::json;
 
-const COUNT: u32 = 500;
+/// Fewer than the bus keeps for a subscriber that is slow: it drops what comes beyond.
+const BATCH: u32 = 20;
+const BATCHES: u32 = 20;
 const PER_SECOND: u32 = 500;
 
 fn each_announcement_reaches_a_go_peer(shell: Shell) -> Result<(), Failure> {
     let ours = Node::start(shell, "ours", &[])?;
     let mut go = Peer::start(Make::Bus017, "go", json!({"bootstrap": [ours.addr()?]}))?;
     let control = Control::connect(ours.data_dir())?;
-    retry(SOON, || {
-        control.announce_subtrees(1, 1)?;
-        go.process().expect("our subtree", TRY_EVERY, |e| {
+    let expect_ours = |go: &mut Peer, within| {
+        go.process().expect("our subtree", within, |e| {
             e["event"] == "message" && e["topic"] == Kind::Subtree.topic() && e["from"] == ours.id()
         })
+    };
+    retry(SOON, || {
+        control.announce_subtrees(1, 1)?;
+        expect_ours(&mut go, TRY_EVERY)
     })?;
     let before = ours.metric("publications_sent_total")?;
-    go.process().call(json!({"cmd": "count", "on": true}))?;
-    control.announce_subtrees(COUNT, PER_SECOND)?;
-    let deadline = Instant::now() + SOON;
-    let received = loop {
-        let stats = go.process().call(json!({"cmd": "stats"}))?;
-        match stats["received"].as_u64() {
-            Some(received) if received >= u64::from(COUNT) => break received,
-            _ => assert!(Instant::now() < deadline, "{stats}"),
+    for _ in 0..BATCHES {
+        control.announce_subtrees(BATCH, PER_SECOND)?;
+        for _ in 0..BATCH {
+            expect_ours(&mut go, SOON)?;
         }
-    };
-    // Our status, every ten seconds, may be among them.
-    assert!(received <= u64::from(COUNT) + 3, "{received} of {COUNT}");
-    assert!(ours.metric("publications_sent_total")? - before >= f64::from(COUNT));
+    }
+    assert!(ours.metric("publications_sent_total")? - before >= f64::from(BATCH * BATCHES));
     Ok(())
 }
 
