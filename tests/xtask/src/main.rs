@@ -6,6 +6,7 @@ mod deny;
 mod laws;
 mod measure;
 mod nostd;
+mod plain;
 mod run;
 mod stages;
 mod wasm;
