@@ -6,6 +6,7 @@
 //! process ends with the test that started it, and a failure prints what the process said.
 #![forbid(unsafe_code)]
 
+pub mod control;
 pub mod feed;
 pub mod node;
 pub mod peer;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::process::Leash;
+use crate::process::{Leash, Signal};
 use crate::scratch::Scratch;
 use crate::wire::Kind;
 use crate::{Failure, Process, SOON};
@@ -104,7 +104,7 @@ impl Node {
     /// If it does not end within 2 s and a bit, or does not come up.
     pub fn restart(&mut self) -> Result<(), Failure> {
         let listen = self.listen_addr()?;
-        self.process.signal("INT")?;
+        self.process.signal(Signal::INT)?;
         self.process.wait(SOON)?;
         self.settings.retain(|(key, _)| key != "p2p_listen_addresses");
         self.settings.push(("p2p_listen_addresses".to_owned(), listen));

@@ -9,6 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::io::retry_on_intr;
+pub use rustix::process::Signal;
+use rustix::process::{Pid, WaitId, WaitIdOptions, kill_process, waitid};
 use serde_json::{Value, json};
 
 use crate::SOON;
@@ -19,9 +22,6 @@ const EVENTS_SHOWN_MAX: usize = 40;
 const EVENT_SHOWN_CHARS_MAX: usize = 400;
 /// Lines of standard error kept.
 const STDERR_LINES_MAX: usize = 200;
-
-/// Between looks whether a process whose output has closed is gone: the system wakes nobody for it.
-const EXIT_POLL: Duration = Duration::from_millis(2);
 
 /// What went wrong, with all that is known about the process. `Debug` prints the same text as
 /// `Display`, so that a test that returns it reads well.
@@ -221,16 +221,13 @@ impl Process {
         }
     }
 
-    /// Sends a signal by name (`INT`, `TERM`, `STOP`, `CONT`).
+    /// Sends a signal.
     ///
     /// # Errors
     /// If the process has gone.
-    pub fn signal(&self, name: &str) -> Result<(), Failure> {
-        let status = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status();
-        match status {
-            Ok(status) if status.success() => Ok(()),
-            other => Err(self.failure(&format!("cannot send {name}: {other:?}"))),
-        }
+    pub fn signal(&self, signal: Signal) -> Result<(), Failure> {
+        let sent = kill_process(Pid::from_child(&self.child), signal);
+        sent.map_err(|error| self.failure(&format!("cannot send {signal:?}: {error}")))
     }
 
     /// Closes standard input and waits for the end.
@@ -258,21 +255,29 @@ impl Process {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
-        loop {
-            match self.child.try_wait() {
-                Ok(Some(status)) => {
-                    self.release_guard();
-                    return Ok(status);
-                }
-                Ok(None) if Instant::now() < deadline => thread::sleep(EXIT_POLL),
-                Ok(None) => {
-                    return Err(
-                        self.failure(&format!("it closed its output and did not end within {within:?}"))
-                    );
-                }
-                Err(e) => return Err(self.failure(&e.to_string())),
+        match self.ended().recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(()) => {
+                let status = self.child.wait().map_err(|e| self.failure(&e.to_string()))?;
+                self.release_guard();
+                Ok(status)
             }
+            Err(_) => Err(self.failure(&format!("it closed its output and did not end within {within:?}"))),
         }
+    }
+
+    /// Receives once when the process has ended. It is left for [`Child::wait`] to collect, so that until then nobody
+    /// else can have its id.
+    fn ended(&self) -> Receiver<()> {
+        let (sender, ended) = mpsc::channel();
+        let pid = Pid::from_child(&self.child);
+        thread::spawn(move || {
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+            if retry_on_intr(|| waitid(WaitId::Pid(pid), options)).is_ok() {
+                // Nobody listens any more once the time is over.
+                let _ = sender.send(());
+            }
+        });
+        ended
     }
 
     /// Kills the process and waits until it is gone.
@@ -397,6 +402,17 @@ mod tests {
         p.expect("b", SOON, |e| e["event"] == "b").unwrap();
         assert!(p.expect_none("a", Duration::ZERO, |e| e["event"] == "a").is_err());
         p.expect_none("c", Duration::from_millis(20), |e| e["event"] == "c").unwrap();
+    }
+
+    #[test]
+    fn a_process_that_closed_its_output_is_waited_for_until_its_end() {
+        let mut p = shell("exec >&-; read a; exit 7", Leash::Stdin);
+        let text = p.wait(Duration::from_millis(50)).unwrap_err().to_string();
+        assert!(
+            text.contains("it closed its output and did not end") || text.contains("it did not end"),
+            "{text}"
+        );
+        assert_eq!(p.finish(SOON).unwrap().code(), Some(7));
     }
 
     #[test]

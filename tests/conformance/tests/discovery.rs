@@ -26,6 +26,14 @@ fn one_bootstrap_address_leads_to_the_others_as_client(shell: Shell) -> Result<(
     finds_through_the_dht(shell, "client")
 }
 
+/// As an operator names a peer: the system knows this name without asking anybody.
+fn a_bootstrap_peer_is_found_by_its_name(shell: Shell) -> Result<(), Failure> {
+    let go = Peer::start(Make::Bus017, "go", json!({}))?;
+    let name = format!("/dns4/localhost/tcp/{}/p2p/{}", go.port(), go.id());
+    let mut ours = Node::start(shell, "ours", &[("p2p_bootstrap_peers", &name)])?;
+    ours.expect_connected(go.id(), SOON).map(|_| ())
+}
+
 /// The other way round: a Go peer that only searches must find what we have announced.
 fn a_go_peer_finds_us_through_the_dht(shell: Shell) -> Result<(), Failure> {
     let hub = Peer::start(Make::Bus017, "hub", json!({"dht": "server"}))?;
@@ -73,6 +81,7 @@ fn hears(ours: &mut Node, peer: &mut Peer) -> Result<(), Failure> {
 on_both_shells!(
     one_bootstrap_address_leads_to_the_others_as_server,
     one_bootstrap_address_leads_to_the_others_as_client,
+    a_bootstrap_peer_is_found_by_its_name,
     a_go_peer_finds_us_through_the_dht,
     a_restarted_peer_is_dialled_again,
     we_are_dialled_again_after_our_restart,

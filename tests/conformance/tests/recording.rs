@@ -5,6 +5,7 @@ use std::process::{Command, Output};
 
 use peerage_conformance::node::{Node, Shell};
 use peerage_conformance::peer::{Make, Peer};
+use peerage_conformance::process::Signal;
 use peerage_conformance::wire::Kind;
 use peerage_conformance::{Failure, SOON, on_both_shells, retry};
 use serde_json::json;
@@ -51,7 +52,7 @@ fn busy(shell: Shell) -> Result<(Node, Peer), Failure> {
 
 fn a_stopped_node_replays_on_the_other_shell(shell: Shell) -> Result<(), Failure> {
     let (mut ours, _go) = busy(shell)?;
-    ours.process().signal("INT")?;
+    ours.process().signal(Signal::INT)?;
     let stopped = ours.process().expect("stopped", SOON, |event| event["event"] == "stopped")?;
     ours.process().wait(SOON)?;
     let hash = replayed(other(shell), &ours.recording())?;
@@ -70,7 +71,7 @@ fn a_killed_node_replays_on_the_other_shell(shell: Shell) -> Result<(), Failure>
 
 fn an_altered_recording_is_refused(shell: Shell) -> Result<(), Failure> {
     let (mut ours, _go) = busy(shell)?;
-    ours.process().signal("INT")?;
+    ours.process().signal(Signal::INT)?;
     ours.process().wait(SOON)?;
     let file = ours.recording();
     let mut bytes = std::fs::read(&file).map_err(|error| Failure::new(error.to_string()))?;

@@ -1,4 +1,4 @@
-//! `sim run`, `sim replay`, `sim shrink`, `sim scenario`.
+//! `sim run`, `sim replay`, `sim steps`, `sim shrink`, `sim scenario`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use peerage_core::record;
+use peerage_sim::fuzz::node_steps;
 use peerage_sim::generator::script;
 use peerage_sim::run::{Outcome, run, run_recorded};
 use peerage_sim::scenario;
@@ -17,6 +18,8 @@ const USAGE: &str = "usage:
       Runs the script of a seed (and of the seeds after it). DIR gets the steps and a recording of each life of a node.
   sim replay FILE
       Replays a file of steps, or the recording of a node.
+  sim steps FILE
+      Prints the steps that a case of the fuzz target node_steps stands for.
   sim shrink FILE
       Prints the shortest list of steps that fails as FILE does.
   sim scenario [--seed N]
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         "run" => run_seeds(&arguments),
         "replay" => replay(&arguments),
         "shrink" => shrink_file(&arguments),
+        "steps" => steps_of_case(&arguments),
         "scenario" => {
             println!("{}", hex(&scenario::run(arguments.seed, false)));
             Ok(true)
@@ -150,6 +154,11 @@ fn replay(arguments: &Arguments) -> Result<bool, String> {
         (false, None) => "without a clean end".into(),
     };
     println!("replayed {} ({} inputs, {end})", hex(&replayed.state_hash), replayed.inputs);
+    Ok(true)
+}
+
+fn steps_of_case(arguments: &Arguments) -> Result<bool, String> {
+    print!("{}", node_steps::script(&read(arguments)?));
     Ok(true)
 }
 

@@ -2,14 +2,19 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::cell::Cell;
+use std::rc::Rc;
+
+use peerage_core::gossipsub::Event;
 use peerage_core::record::{Frame, Reader};
 use peerage_core::state::Alter as _;
-use peerage_core::{Core as _, Node};
+use peerage_core::{Core as _, Input, Node};
+use peerage_proto::peer_id::PeerId;
 use peerage_sim::generator::script;
-use peerage_sim::oracles;
+use peerage_sim::oracles::{self, Oracle, Seen};
 use peerage_sim::run::{Outcome, run};
 use peerage_sim::step::Step;
-use peerage_sim::world::{Fault, Options, World, hash_of};
+use peerage_sim::world::{Fault, Options, World, hash_of, peer_of};
 
 /// Both halves of `nodes` nodes apart; puppets are in neither.
 fn halves(nodes: u32) -> u64 {
@@ -103,6 +108,57 @@ fn a_client_of_the_feed_sees_blocks_and_a_slow_one_is_closed() {
     assert_eq!(counters.feed_evicted, 1);
     assert!(counters.feed_frames > 3, "{}", counters.feed_frames);
     world.assert_clean();
+}
+
+/// Whether `reader` has had a message from `sender` itself.
+struct Hears {
+    reader: usize,
+    sender: PeerId,
+    heard: Rc<Cell<bool>>,
+}
+
+impl Oracle for Hears {
+    fn name(&self) -> &'static str {
+        "hears"
+    }
+
+    fn after(&mut self, seen: &Seen<'_>) -> Result<(), String> {
+        if let Input::Gossipsub(Event::Delivered { propagation_source, .. }) = seen.input
+            && (seen.node, propagation_source) == (self.reader, &self.sender)
+        {
+            self.heard.set(true);
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_choked_member_is_heard_again_within_ten_seconds_while_others_speak() {
+    for seed in 0..10 {
+        let heard = Rc::new(Cell::new(false));
+        // The same seed chokes the same link: the first world tells which.
+        let mut first = World::new(Options::calm(seed, 4), oracles::all());
+        first.run_ms(20_000);
+        let (reader, sender) = first.choke(seed, 700).unwrap();
+        let hears = Hears { reader, sender: peer_of(seed, sender), heard: Rc::clone(&heard) };
+        let mut oracles = oracles::all();
+        oracles.push(Box::new(hears));
+        let mut world = World::new(Options::calm(seed, 4), oracles);
+        world.run_ms(20_000);
+        assert_eq!(world.choke(seed, 700), Some((reader, sender)));
+        // What was on its way has arrived.
+        world.run_ms(200);
+        heard.set(false);
+        let third = (0..4).find(|node| ![reader, sender].contains(node)).unwrap() as u64;
+        for round in 0..49 {
+            world.apply(Step::Subtree { node: third, salt: 2 * round });
+            world.apply(Step::Subtree { node: sender as u64, salt: 2 * round + 1 });
+            world.run_ms(200);
+            assert!(round > 10 || !heard.get(), "seed {seed}: it was never deaf");
+        }
+        assert!(heard.get(), "seed {seed}: {reader} does not hear {sender} again");
+        world.assert_clean();
+    }
 }
 
 #[test]

@@ -190,6 +190,37 @@ mod tests {
         assert!(faults(&code).iter().any(|f| f.contains("t999_x names item 999")));
     }
 
+    /// The sources of a folder, at any depth.
+    fn sources(folder: &std::path::Path, found: &mut Found) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                scan(&std::fs::read_to_string(path).unwrap(), found);
+            }
+        }
+    }
+
+    #[test]
+    fn each_due_item_of_the_real_list_would_be_missed() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let list = parse(&std::fs::read_to_string(root.join(FILE)).unwrap()).unwrap();
+        let mut found = Found::new();
+        for house in ["proto", "core", "shell", "shell-tokio", "shell-smol", "tests"] {
+            sources(&root.join(house), &mut found);
+        }
+        assert_eq!(judge(&list, &found), Vec::<String>::new());
+        let due: Vec<&Item> = list.items.iter().filter(|item| list.due.contains(&item.area)).collect();
+        assert!(due.len() > 50, "{} items are due", due.len());
+        for item in due {
+            let mut less = found.clone();
+            less.remove(&item.id);
+            let fault = format!("item {} of area {} is missing: {}", item.id, item.area, item.statement);
+            assert_eq!(judge(&list, &less), [fault]);
+        }
+    }
+
     #[test]
     fn an_area_that_became_whole_must_be_made_due() {
         let code = format!("{WHOLE}#[test]\nfn t008a_c() {{}}\n#[test]\nfn t009_d() {{}}\n");

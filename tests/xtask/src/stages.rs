@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::run::{Totals, cargo, command, need, read, run};
 use crate::workspace::Workspace;
-use crate::{checklist, deny, laws, nostd, wasm};
+use crate::{checklist, deny, laws, nostd, plain, wasm};
 
 /// The package that starts foreign peers: a stage of its own.
 const FOREIGN: &str = "peerage-conformance";
@@ -12,7 +12,7 @@ const FOREIGN: &str = "peerage-conformance";
 type Body = fn(&Workspace, &mut Totals) -> Result<(), String>;
 
 /// Name, what it checks, how.
-const STAGES: [(&str, &str, Body); 12] = [
+const STAGES: [(&str, &str, Body); 13] = [
     ("fmt", "the code is formatted", fmt),
     ("laws", "dependency graphs and files obey the design", laws::stage),
     ("deny", "licences, sources and minimum versions of dependencies", deny::stage),
@@ -20,6 +20,7 @@ const STAGES: [(&str, &str, Body); 12] = [
     ("clippy", "no lint speaks, package by package", clippy),
     ("nostd", "the core and its wire formats build without std", nostd::stage),
     ("unit", "the tests of each package, built alone", unit),
+    ("plain", "`cargo test` passes offline with Rust and a C compiler alone, in three minutes", plain::stage),
     ("doc", "the documentation builds without a warning", doc),
     ("fuzz-build", "the fuzz targets build on nightly", fuzz_build),
     ("wasm", "the core builds for wasm32 and computes the same there", wasm::stage),

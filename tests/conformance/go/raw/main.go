@@ -36,6 +36,8 @@ type Config struct {
 	Mode string `json:"mode"`
 	// MaxMessageSize of the router in bytes; 0 for the library's 1 MiB.
 	MaxMessageSize int `json:"max_message_size"`
+	// Aloof keeps the router out of every mesh and reports its RPCs; see aloof.go.
+	Aloof bool `json:"aloof"`
 	// Security protocols in order, of "tls" and "noise"; empty for both in that order.
 	Security []string `json:"security"`
 	// ProtocolVersion of identify.

@@ -24,6 +24,9 @@ func newRouter(p *rawPeer, config Config) (*router, error) {
 	if config.MaxMessageSize > 0 {
 		options = append(options, pubsub.WithMaxMessageSize(config.MaxMessageSize))
 	}
+	if config.Aloof {
+		options = append(options, aloof()...)
+	}
 	var ps *pubsub.PubSub
 	var err error
 	switch config.Mode {
@@ -105,7 +108,7 @@ func (p *rawPeer) read(subscription *pubsub.Subscription) {
 			continue
 		}
 		event := line.Event{"topic": message.GetTopic(), "from": author.String(), "via": message.ReceivedFrom.String(),
-			"payload_b64": message.Data, "seqno_b64": message.GetSeqno(), "has_key": len(message.Key) > 0, "t_us": line.NowMicros()}
+			"payload_b64": message.Data, "seqno_b64": message.GetSeqno(), "id_b64": []byte(message.ID), "has_key": len(message.Key) > 0, "t_us": line.NowMicros()}
 		if hasEnvelope {
 			event["name"] = envelope.Name
 			event["data_b64"] = envelope.Data

@@ -16,7 +16,9 @@ use super::{Before, Oracle, Seen, ensure};
 pub struct FairShare {
     /// Connected peers in the registry before the input.
     connected: Vec<PeerId>,
-    /// By node and neighbour: the newest block that it delivered, and when.
+    /// Whether the block that is announced was known before the input.
+    was_known: bool,
+    /// By node and neighbour: the newest block that it delivered, and when; none where that is in doubt.
     newest: BTreeMap<(usize, PeerId), (Hash256, Instant)>,
 }
 
@@ -30,6 +32,9 @@ impl Oracle for FairShare {
         let known = |peer: &&PeerId| view.teranode().registry().get(peer).is_some();
         self.connected.clear();
         self.connected.extend(view.conns().table().peers().filter(known).copied());
+        if let Input::Gossipsub(Event::Delivered { data, .. }) = before.input {
+            self.was_known = announced(data).is_some_and(|hash| origin(before.core, &hash).is_some());
+        }
     }
 
     fn after(&mut self, seen: &Seen<'_>) -> Result<(), String> {
@@ -43,7 +48,14 @@ impl Oracle for FairShare {
         }
         if let Input::Gossipsub(Event::Delivered { propagation_source, source, data, .. }) = seen.input {
             self.check_newest(seen, *propagation_source)?;
-            if let Some(hash) = announced(data).filter(|hash| origin(seen.core, hash) == Some(*source)) {
+            let hash = announced(data).filter(|hash| origin(seen.core, hash) == Some(*source));
+            if let Some(hash) = hash.filter(|_| self.was_known) {
+                // It has become the newest of this neighbour, if it was not refused: which one is the next to go is
+                // not to be seen.
+                self.newest.retain(|(node, neighbour), (other, _)| {
+                    *node != seen.node || neighbour != propagation_source && *other != hash
+                });
+            } else if let Some(hash) = hash {
                 self.newest.retain(|(node, _), (other, _)| *node != seen.node || *other != hash);
                 self.newest.insert((seen.node, *propagation_source), (hash, seen.now.mono));
             }

@@ -2,6 +2,7 @@
 
 mod banned;
 mod conservation;
+mod deaf;
 mod echo;
 mod fair_share;
 mod first_frame;
@@ -16,12 +17,14 @@ mod stale;
 #[cfg(test)]
 mod testing;
 
+use peerage_core::conn::ConnectionId;
 use peerage_core::time::{Deadline, Now};
 use peerage_core::{Action, Input, Node};
 use peerage_proto::peer_id::PeerId;
 
 pub use banned::Banned;
 pub use conservation::Conservation;
+pub use deaf::Deaf;
 pub use echo::Echo;
 pub use fair_share::FairShare;
 pub use first_frame::FirstFrame;
@@ -102,6 +105,9 @@ pub trait Oracle {
         Ok(())
     }
 
+    /// What comes to a node over this connection is not heard any more.
+    fn choked(&mut self, _node: usize, _id: ConnectionId) {}
+
     /// A node's process is gone.
     fn died(&mut self, _node: usize) {}
 }
@@ -121,6 +127,7 @@ pub fn all() -> Vec<Box<dyn Oracle>> {
         Box::new(Spin::default()),
         Box::new(Stale::default()),
         Box::new(PrivateDial),
+        Box::new(Deaf::default()),
     ]
 }
 

@@ -8,6 +8,7 @@ use peerage_core::op::OpId;
 use peerage_proto::multiaddr::Multiaddr;
 use peerage_proto::peer_id::PeerId;
 
+use super::choke::Meter;
 use super::node::{addr_of, end_at, text_addr};
 use super::queue::Event;
 use super::{End, World};
@@ -21,7 +22,9 @@ const DIAL_TIMEOUT_US: u64 = 5_000_000;
 #[derive(Clone, Debug)]
 pub(super) struct Link {
     /// Who dialled, and who was dialled.
-    ends: [End; 2],
+    pub(super) ends: [End; 2],
+    /// What comes in at each.
+    pub(super) meters: [Meter; 2],
     lives: [u32; 2],
     op: Option<OpId>,
     /// The handshake is over.
@@ -36,6 +39,16 @@ impl Link {
     /// The end that is not `end`.
     pub(super) fn other(&self, end: End) -> End {
         if self.ends[0] == end { self.ends[1] } else { self.ends[0] }
+    }
+
+    /// Whether the handshake is over and nothing has ended the connection.
+    pub(super) fn passes(&self) -> bool {
+        self.open && !self.cut
+    }
+
+    /// What comes in at `end`.
+    pub(super) fn meter_mut(&mut self, end: End) -> &mut Meter {
+        &mut self.meters[usize::from(self.ends[0] != end)]
     }
 }
 
@@ -104,8 +117,8 @@ impl World {
         }
         self.next_id += 1;
         let (id, lives) = (self.next_id, [life, self.life(target)]);
-        self.links
-            .insert(id, Link { ends: [dialer, target], lives, op, open: false, cut: false, mesh: false });
+        let (ends, meters) = ([dialer, target], [Meter::default(); 2]);
+        self.links.insert(id, Link { ends, meters, lives, op, open: false, cut: false, mesh: false });
         self.queue.push(self.now + DIAL_TIMEOUT_US, Event::Expire { link: id });
         if target < self.nodes.len() {
             let addr = self.source_addr(dialer, id);

@@ -1,5 +1,6 @@
 //! A world of nodes on one clock. Nothing in it happens but by its queue and the steps that are applied to it.
 
+mod choke;
 mod feeding;
 mod links;
 mod neighbours;
@@ -207,6 +208,7 @@ impl World {
             Event::Shaken { link } => self.on_shaken(link),
             Event::Expire { link } => self.on_expire(link),
             Event::Closed { link, end, reason } => self.on_closed(link, end, reason),
+            Event::Metered { link, to } => self.on_metered(link, to),
             Event::Message { link, to, message } => self.on_message(link, to, message),
             Event::Adopt { node, life, hash } => {
                 if self.nodes[node].life == life {

@@ -41,11 +41,13 @@ pub enum Fault {
     Strict,
     /// The registry is so small that strangers fill it.
     Crowded,
+    /// Streams end without a word: their senders are not heard any more.
+    Choke,
 }
 
 impl Fault {
     /// Every class, in order.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Crash,
         Self::Partition,
         Self::Pause,
@@ -63,13 +65,14 @@ impl Fault {
         Self::Legacy,
         Self::Strict,
         Self::Crowded,
+        Self::Choke,
     ];
 
     /// How often it may happen in a world, in a hundred.
     const fn percent(self) -> u32 {
         match self as u32 {
             kind if kind == Self::Strict as u32 => 10,
-            kind if kind >= Self::Tight as u32 => 30,
+            kind if kind >= Self::Tight as u32 && kind != Self::Choke as u32 => 30,
             _ => 65,
         }
     }

@@ -111,10 +111,15 @@ impl World {
         let from = state.other(to);
         // Puppets listen to nobody; a node that died or closed the link hears nothing.
         let hears = self.nodes.get(to).is_some_and(|node| node.links.contains(&link));
-        if state.cut || !hears || !self.nodes[to].topics.contains(&message.topic) {
+        if state.cut || !hears {
             return;
         }
         if self.postpone(to, Event::Message { link, to, message: Rc::clone(&message) }) {
+            return;
+        }
+        self.meter(link, to, message.data.len() as u64);
+        let is_heard = self.links.get_mut(&link).is_some_and(|link| !link.meter_mut(to).choked);
+        if !is_heard || !self.nodes[to].topics.contains(&message.topic) {
             return;
         }
         let takes_more = self.nodes[to].pump.as_ref().is_some_and(|pump| pump.demand().gossip);

@@ -30,6 +30,8 @@ pub(super) enum Event {
     Expire { link: u64 },
     /// An end of a link learns that it is closed.
     Closed { link: u64, end: usize, reason: CloseReason },
+    /// Many bytes came in at an end of a link, and their second is over.
+    Metered { link: u64, to: End },
     /// A message arrives over a link.
     Message { link: u64, to: End, message: Rc<Message> },
     /// A node's chain takes a block over.

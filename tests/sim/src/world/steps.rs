@@ -36,6 +36,7 @@ impl World {
             Step::Partition { mask } => self.partition(mask),
             Step::Heal {} => self.partition(0),
             Step::Reset { link } => self.reset(link),
+            Step::Choke { link, kib } => drop(self.choke(link, kib)),
             Step::Broker { node, state } => {
                 self.nodes[at(node)].broker_state = state;
                 self.set_health(at(node), Neighbour::Broker, state % 3 != 1);

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::cpu::Cpu;
 use super::figures::{Counts, Series, judged, loss_percent, median, void_reason};
 use super::ours::{Ours, sample};
-use super::{Kinds, Options, publish};
+use super::{Kinds, Options};
 
 /// The Go bus in tables.
 pub(super) const GO: &str = "Go bus 0.1.7";
@@ -72,12 +72,11 @@ pub(super) fn measure(kinds: &Kinds, options: &Options) -> Result<(), String> {
          a run counts only if delivered = accepted = notified = unique = sent, and for subtrees = produced = acknowledged;\n\
          node_status makes no record. the bus: received = unique = sent. signature checks are not counted by either."
     );
-    let seconds = if options.quick { 2 } else { 4 };
+    let seconds = options.seconds();
     for row in ROWS {
         let mut run = |name: &str, number| receive(kinds, name, row, number, seconds);
         rounds(row, options, &[GO, "peerage", "peerage-smol"], &mut run);
     }
-    publish::measure(kinds, options, seconds);
     Ok(())
 }
 

@@ -44,6 +44,11 @@ impl Options {
         }
         Ok(options)
     }
+
+    /// How long a load lasts.
+    fn seconds(&self) -> u32 {
+        if self.quick { 2 } else { 4 }
+    }
 }
 
 /// The kinds of peers side by side.
@@ -68,8 +73,9 @@ pub(crate) fn measure(what: &str, words: &[&str]) -> Result<(), String> {
     let options = Options::parse(words)?;
     let body = match what {
         "gossip" => gossip::measure,
+        "publish" => publish::measure,
         "start" => start::measure,
-        other => return Err(format!("measure gossip or start, not {other}")),
+        other => return Err(format!("measure gossip, publish or start, not {other}")),
     };
     let workspace = Workspace::load()?;
     need("go", "golang-go")?;

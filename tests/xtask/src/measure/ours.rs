@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use peerage_conformance::control::Control;
 use peerage_conformance::scratch::Scratch;
 use serde_json::Value;
 
@@ -94,6 +95,14 @@ impl Ours {
     /// If it is refused.
     pub(crate) fn feed(&self) -> Result<Feed, String> {
         Feed::open(&text(&self.status()?, "feed")?)
+    }
+
+    /// A client of the control service.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub(crate) fn control(&self) -> Result<Control, String> {
+        Control::connect(self.data_dir.path()).map_err(|e| e.to_string())
     }
 
     /// The page of metrics.

@@ -1,0 +1,244 @@
+//! A choked mesh member is closed in time, so that a fresh connection can be heard; one that was heard lately and is not
+//! choked is left alone.
+//!
+//! The world tells which connections choke; the node has to find out. It can when the choking bytes stand out from what
+//! others delivered, nothing much follows them, and others are heard meanwhile.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use peerage_core::conn::{self, ConnectionId, DisconnectReason};
+use peerage_core::gossipsub::Event as Gossip;
+use peerage_core::time::Instant;
+use peerage_core::{Action, Input};
+use peerage_proto::peer_id::PeerId;
+
+use super::{Oracle, Seen, ensure};
+
+/// Bytes that stand out, with nothing else delivered.
+const BYTES_MIN: u64 = 64 << 10;
+/// Messages of others that tell a silent peer from a silent network.
+const OTHERS_MIN: u64 = 8;
+/// Silence after the bytes that is enough, the first time; each time in vain doubles it, so often at most.
+const QUIET: Duration = Duration::from_secs(3);
+const DOUBLINGS_MAX: u32 = 8;
+/// Looks of the node at its peers that may pass then, besides one for each other peer: it closes one in each.
+const LOOKS_MAX: usize = 3;
+const LOOK: Duration = Duration::from_secs(1);
+/// Whoever was heard within this time, and does not choke, must not be closed.
+const LATELY: Duration = Duration::from_secs(60);
+
+/// A choked connection of a mesh member.
+#[derive(Clone, Copy, Debug)]
+struct Choked {
+    peer: PeerId,
+    bytes: u64,
+    since: Instant,
+    others: u64,
+    looks: usize,
+    looked: Instant,
+}
+
+/// What one node was told.
+#[derive(Clone, Debug, Default)]
+struct Ear {
+    /// Connections that choke, and those of them that it can know of.
+    choking: BTreeSet<ConnectionId>,
+    choked: BTreeMap<ConnectionId, Choked>,
+    meshed: BTreeSet<PeerId>,
+    delivered_bytes: u64,
+    /// When each peer was heard last, and the bytes delivered until then.
+    heard: BTreeMap<PeerId, (Instant, u64)>,
+    /// When each sent many bytes.
+    sent: BTreeMap<PeerId, Instant>,
+    /// How often each was closed since it was heard.
+    in_vain: BTreeMap<PeerId, u32>,
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub struct Deaf(BTreeMap<usize, Ear>);
+
+impl Oracle for Deaf {
+    fn name(&self) -> &'static str {
+        "deaf"
+    }
+
+    fn choked(&mut self, node: usize, id: ConnectionId) {
+        self.0.entry(node).or_default().choking.insert(id);
+    }
+
+    fn died(&mut self, node: usize) {
+        self.0.remove(&node);
+    }
+
+    fn after(&mut self, seen: &Seen<'_>) -> Result<(), String> {
+        let ear = self.0.entry(seen.node).or_default();
+        ear.listen(seen);
+        seen.actions.iter().try_for_each(|action| ear.closing(seen, action))?;
+        ear.look(seen)
+    }
+}
+
+impl Ear {
+    fn listen(&mut self, seen: &Seen<'_>) {
+        let (now, table) = (seen.now.mono, seen.core.view().conns().table());
+        match seen.input {
+            Input::Gossipsub(Gossip::Delivered { propagation_source, data, .. }) => {
+                self.delivered_bytes += data.len() as u64;
+                self.heard.insert(*propagation_source, (now, self.delivered_bytes));
+                self.in_vain.remove(propagation_source);
+                self.choked.retain(|_, choked| choked.peer != *propagation_source);
+                self.choked.values_mut().for_each(|choked| choked.others += 1);
+            }
+            Input::Gossipsub(Gossip::Mesh { peer, member }) => {
+                if *member && table.is_connected(peer) {
+                    self.meshed.insert(*peer);
+                } else {
+                    self.meshed.remove(peer);
+                    self.choked.retain(|_, choked| choked.peer != *peer);
+                }
+            }
+            Input::Conn(conn::Event::Received { id, bytes }) => {
+                let Some(peer) = table.get(*id).map(|connection| connection.peer) else { return };
+                self.sent.insert(peer, now);
+                if self.choking.contains(id) && self.meshed.contains(&peer) {
+                    let bytes = bytes + self.choked.get(id).map_or(0, |choked| choked.bytes);
+                    let fresh = Choked { peer, bytes, since: now, others: 0, looks: 0, looked: now };
+                    self.choked.insert(*id, fresh);
+                }
+            }
+            Input::Conn(conn::Event::Closed { id, .. }) => {
+                self.choking.remove(id);
+                self.choked.remove(id);
+                self.meshed.retain(|peer| table.is_connected(peer));
+            }
+            Input::Start
+            | Input::Timeout
+            | Input::Conn(_)
+            | Input::Gossipsub(_)
+            | Input::Teranode(_)
+            | Input::Op(..)
+            | Input::Loaded(..)
+            | Input::Health { .. }
+            | Input::Stop => {}
+        }
+    }
+
+    /// Who is closed as deaf is deaf.
+    fn closing(&mut self, seen: &Seen<'_>, action: &Action) -> Result<(), String> {
+        let Action::Conn(conn::Action::Close { id, reason: DisconnectReason::Deaf }) = action else {
+            return Ok(());
+        };
+        let table = seen.core.view().conns().table();
+        let Some(peer) = table.get(*id).map(|connection| connection.peer) else { return Ok(()) };
+        *self.in_vain.entry(peer).or_default() += 1;
+        let is_lately = |at: Instant| seen.now.mono.saturating_since(at) < LATELY;
+        // Bytes are told after the message that they were, and outlive the connection that they came on: of a peer that
+        // has sent many, nobody can be sure.
+        let was_heard = self.heard.get(&peer).is_some_and(|(at, _)| is_lately(*at))
+            && !self.sent.get(&peer).is_some_and(|at| is_lately(*at));
+        let chokes = table.of_peer(&peer).iter().any(|id| self.choking.contains(id));
+        ensure(chokes || !was_heard, || format!("{peer} was closed as deaf and is not"))
+    }
+
+    /// Who is deaf is closed as deaf.
+    fn look(&mut self, seen: &Seen<'_>) -> Result<(), String> {
+        if !matches!(seen.input, Input::Timeout) {
+            return Ok(());
+        }
+        let now = seen.now.mono;
+        let looks_max = LOOKS_MAX + seen.core.view().conns().table().peer_count();
+        for (id, choked) in &mut self.choked {
+            let before = self.heard.get(&choked.peer).map_or(0, |(_, before)| *before);
+            let in_vain = self.in_vain.get(&choked.peer).map_or(0, |count| (*count).min(DOUBLINGS_MAX));
+            let stands_out = choked.bytes >= BYTES_MIN + 2 * (self.delivered_bytes - before);
+            let is_quiet = now.saturating_since(choked.since) >= QUIET * (1 << in_vain);
+            if !stands_out || !is_quiet || choked.others < OTHERS_MIN {
+                (choked.looks, choked.looked) = (0, now);
+            } else if now.saturating_since(choked.looked) >= LOOK {
+                (choked.looks, choked.looked) = (choked.looks + 1, now);
+            }
+            ensure(choked.looks <= looks_max, || {
+                format!("{} chokes on {id:?} and is not closed after {} looks", choked.peer, choked.looks)
+            })?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{after, config, connected, delivered, peer};
+    use super::*;
+    use peerage_core::Core as _;
+    use peerage_core::time::Now;
+
+    const ID: ConnectionId = ConnectionId(1);
+
+    /// A node with one mesh member, which the oracle knows, and what it is told next.
+    fn told(inputs: &[(u64, Input)]) -> (Deaf, Result<(), String>) {
+        let (mut oracle, mut node) = (Deaf::default(), connected(config()));
+        let mesh = Input::Gossipsub(Gossip::Mesh { peer: peer(9), member: true });
+        let mut said = after(&mut oracle, &node, Now::at_secs(1), &mesh, &[]);
+        oracle.choked(0, ID);
+        for (at, input) in inputs {
+            let now = Now::at_secs(*at);
+            node.handle(now, input.clone(), &mut Vec::new());
+            said = said.and_then(|()| after(&mut oracle, &node, now, input, &[]));
+        }
+        (oracle, said)
+    }
+
+    fn bytes() -> Input {
+        Input::Conn(conn::Event::Received { id: ID, bytes: 300 << 10 })
+    }
+
+    /// A message of somebody else.
+    fn other() -> Input {
+        let mut input = delivered(peer(8), b"x");
+        if let Input::Gossipsub(Gossip::Delivered { propagation_source, .. }) = &mut input {
+            *propagation_source = peer(8);
+        }
+        input
+    }
+
+    fn timeouts(from: u64) -> impl Iterator<Item = (u64, Input)> {
+        (from..from + 8).map(|at| (at, Input::Timeout))
+    }
+
+    #[test]
+    fn a_choked_member_that_is_not_closed_is_seen() {
+        let mut inputs = vec![(2, bytes())];
+        inputs.extend((0..8).map(|_| (3, other())));
+        inputs.extend(timeouts(5));
+        assert!(told(&inputs).1.is_err_and(|problem| problem.contains("is not closed")));
+    }
+
+    #[test]
+    fn no_node_need_know_of_a_silent_peer_while_others_are_silent_or_it_is_heard() {
+        let mut inputs = vec![(2, bytes())];
+        inputs.extend((0..7).map(|_| (3, other())));
+        inputs.extend(timeouts(5));
+        assert_eq!(told(&inputs).1, Ok(()), "seven messages are few");
+        inputs.insert(1, (2, delivered(peer(9), b"x")));
+        inputs.insert(1, (2, other()));
+        assert_eq!(told(&inputs).1, Ok(()), "it was heard");
+    }
+
+    #[test]
+    fn a_peer_that_was_heard_lately_and_is_closed_as_deaf_is_seen() {
+        let node = connected(config());
+        let close = Action::Conn(conn::Action::Close { id: ID, reason: DisconnectReason::Deaf });
+        let close = |oracle: &mut Deaf, at| {
+            after(oracle, &node, Now::at_secs(at), &Input::Timeout, std::slice::from_ref(&close))
+        };
+        let (mut choked, _) = told(&[(2, delivered(peer(9), b"x"))]);
+        let mut healthy = Deaf::default();
+        let input = delivered(peer(9), b"x");
+        assert_eq!(after(&mut healthy, &node, Now::at_secs(2), &input, &[]), Ok(()));
+        assert_eq!(close(&mut choked, 5), Ok(()), "it chokes");
+        assert_eq!(close(&mut healthy.clone(), 62), Ok(()), "it was silent for a minute");
+        assert!(close(&mut healthy, 61).is_err());
+    }
+}
