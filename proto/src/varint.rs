@@ -18,6 +18,12 @@ pub(crate) fn read(bytes: &[u8]) -> Option<(u64, &[u8])> {
     None
 }
 
+/// As [`read`], and refuses what has a shorter form.
+pub(crate) fn read_shortest(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let (value, rest) = read(bytes)?;
+    (bytes.len() - rest.len() == length(value)).then_some((value, rest))
+}
+
 /// Appends the shortest form of `value`.
 pub(crate) fn write(value: u64, out: &mut Vec<u8>) {
     let mut rest = value;
@@ -37,6 +43,14 @@ pub(crate) const fn length(value: u64) -> usize {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn where_the_shortest_form_is_asked_for_no_other_is_read() {
+        assert_eq!(read_shortest(&[0x2a, 7]), Some((0x2a, &[7][..])));
+        assert_eq!(read_shortest(&[0xaa, 0x00]), None);
+        assert_eq!(read_shortest(&[0x00]), Some((0, &[][..])));
+        assert_eq!(read_shortest(&[0x80, 0x00]), None);
+    }
 
     #[test]
     fn numbers_beyond_64_bits_and_cut_ones_are_refused() {

@@ -5,7 +5,8 @@
 //! several messages:
 //!
 //! - *choked*: many more bytes came from it than all others delivered meanwhile, none of them a message, and then few. A
-//!   healthy peer that is merely slower than others sends copies of what they delivered, and no more than that.
+//!   healthy peer that is merely slower than others sends copies of what they delivered, and no more than that. Bytes are
+//!   told after the messages that they were, so what a peer has just delivered, in the mesh or not, is taken off them.
 //! - *mute*: nothing was heard of it for far longer than the interval at which every node tells its status. A healthy
 //!   peer can be mute when it has nothing to say.
 //!
@@ -25,6 +26,8 @@ pub const INTERVAL: Duration = Duration::from_secs(1);
 const CHOKED_BYTES_MIN: u64 = 64 << 10;
 /// How long hardly anything must have come after them.
 const CHOKED_AFTER: Duration = Duration::from_secs(3);
+/// How soon after a message its bytes are told: the shell looks once a second.
+const TOLD_WITHIN: Duration = Duration::from_secs(3);
 /// Silence that is borne at first.
 const MUTE_AFTER: Duration = Duration::from_secs(60);
 /// Patience doubles so often at most.
@@ -52,12 +55,24 @@ state! {
 }
 
 state! {
+    /// What a peer delivered of which the bytes may still be told.
+    #[derive(Clone, Copy, Debug)]
+    struct Untold {
+        bytes: u64,
+        /// When the last of it came.
+        at: Instant,
+    }
+}
+
+state! {
     /// When each mesh member was heard last, and how much silence of each is borne.
     #[derive(Clone, Debug, Default)]
     pub struct Watchdog {
         members: BTreeMap<PeerId, Listener>,
         /// How often a peer was closed in vain, and when last; gone when the peer is heard. Each time doubles our patience.
         in_vain: BTreeMap<PeerId, (u32, Instant)>,
+        /// Of connected peers, whether in the mesh or not.
+        untold: BTreeMap<PeerId, Untold>,
         delivered: u64,
         delivered_bytes: u64,
     }
@@ -81,15 +96,23 @@ impl Watchdog {
         }
     }
 
-    /// A neighbour left the last mesh with us, or is gone.
+    /// A neighbour left the last mesh with us.
     pub fn leave(&mut self, peer: &PeerId) {
         self.members.remove(peer);
     }
 
-    /// `peer` delivered a message of `bytes` that was new to us.
+    /// The last connection of `peer` ended.
+    pub fn forget(&mut self, peer: &PeerId) {
+        self.leave(peer);
+        self.untold.remove(peer);
+    }
+
+    /// `peer`, which is connected, delivered a message of `bytes` that was new to us.
     pub fn on_delivered(&mut self, now: Now, peer: &PeerId, bytes: usize) {
         self.delivered = self.delivered.saturating_add(1);
         self.delivered_bytes = self.delivered_bytes.saturating_add(bytes as u64);
+        let before = self.untold(now, peer);
+        self.untold.insert(*peer, Untold { bytes: before.saturating_add(bytes as u64), at: now.mono });
         let heard = self.listener(now);
         if let Some(listener) = self.members.get_mut(peer) {
             *listener = heard;
@@ -97,11 +120,20 @@ impl Watchdog {
         }
     }
 
+    /// Bytes of what `peer` delivered that may not have been told.
+    fn untold(&self, now: Now, peer: &PeerId) -> u64 {
+        let lately = |untold: &&Untold| now.mono.saturating_since(untold.at) < TOLD_WITHIN;
+        self.untold.get(peer).filter(lately).map_or(0, |untold| untold.bytes)
+    }
+
     /// Many bytes came from `peer`.
     pub fn on_bytes(&mut self, now: Now, peer: &PeerId, bytes: u64) {
         let delivered = self.delivered;
+        // Twice: what surrounds a message is bytes as well, and so are copies of it.
+        let own = self.untold(now, peer).saturating_mul(2);
+        self.untold.remove(peer);
         if let Some(listener) = self.members.get_mut(peer) {
-            listener.bytes = listener.bytes.saturating_add(bytes);
+            listener.bytes = listener.bytes.saturating_add(bytes.saturating_sub(own));
             listener.bytes_at = now.mono;
             listener.delivered_before_quiet = delivered;
         }
@@ -151,9 +183,14 @@ impl Watchdog {
         self.members.is_empty()
     }
 
-    /// Whether `peer` is watched.
-    pub fn watches(&self, peer: &PeerId) -> bool {
-        self.members.contains_key(peer)
+    /// Whether anything is known of `peer` that is to end with its connection.
+    pub fn knows(&self, peer: &PeerId) -> bool {
+        self.members.contains_key(peer) || self.untold.contains_key(peer)
+    }
+
+    /// Whether nothing is known of anybody that is to end with a connection.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty() && self.untold.is_empty()
     }
 }
 
@@ -212,6 +249,43 @@ mod tests {
         deliver(&mut watchdog, 1, 1, 2);
         deliver(&mut watchdog, 2, 30, 3);
         assert_eq!(watchdog.bark(Now::at_secs(20)), None);
+    }
+
+    #[test]
+    fn a_member_is_not_choked_by_the_bytes_of_its_own_long_message() {
+        for in_mesh_before in [true, false] {
+            let mut watchdog = pair();
+            if !in_mesh_before {
+                watchdog.leave(&peer(1));
+            }
+            watchdog.on_delivered(Now::at_secs(1), &peer(1), 90_000);
+            watchdog.join(Now::at_secs(2), peer(1));
+            watchdog.on_bytes(Now::at_secs(2), &peer(1), 92_000);
+            deliver(&mut watchdog, 2, 30, 2);
+            assert_eq!(watchdog.bark(Now::at_secs(30)), None);
+            watchdog.on_bytes(Now::at_secs(31), &peer(1), 92_000);
+            deliver(&mut watchdog, 2, 30, 32);
+            assert_eq!(watchdog.bark(Now::at_secs(35)), Some(peer(1)), "the next ones are none of it");
+        }
+    }
+
+    #[test]
+    fn a_long_message_excuses_no_bytes_that_come_much_later() {
+        let mut watchdog = pair();
+        watchdog.on_delivered(Now::at_secs(1), &peer(1), 90_000);
+        watchdog.on_bytes(Now::at_secs(1 + TOLD_WITHIN.as_secs()), &peer(1), 92_000);
+        deliver(&mut watchdog, 2, 30, 5);
+        assert_eq!(watchdog.bark(Now::at_secs(20)), Some(peer(1)));
+    }
+
+    #[test]
+    fn nothing_is_known_of_a_peer_that_is_gone() {
+        let mut watchdog = pair();
+        deliver(&mut watchdog, 1, 1, 1);
+        deliver(&mut watchdog, 3, 1, 1);
+        assert!(watchdog.knows(&peer(1)) && watchdog.knows(&peer(3)));
+        (1..=3).for_each(|n| watchdog.forget(&peer(n)));
+        assert!(watchdog.is_empty());
     }
 
     #[test]

@@ -115,12 +115,12 @@ pub(super) fn is_name(name: &str) -> bool {
 impl<'a> Protocol<'a> {
     /// Reads one protocol and returns what follows it.
     pub(super) fn read(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), MultiaddrErrorKind> {
-        let (code, rest) = varint::read(bytes).ok_or(MultiaddrErrorKind::Protocol)?;
+        let (code, rest) = varint::read_shortest(bytes).ok_or(MultiaddrErrorKind::Protocol)?;
         let code = u32::try_from(code).map_err(|_| MultiaddrErrorKind::Protocol)?;
         let (length, rest) = match length(code).ok_or(MultiaddrErrorKind::Protocol)? {
             Length::Fixed(length) => (length, rest),
             Length::Prefixed => {
-                let (length, rest) = varint::read(rest).ok_or(MultiaddrErrorKind::Value)?;
+                let (length, rest) = varint::read_shortest(rest).ok_or(MultiaddrErrorKind::Value)?;
                 (usize::try_from(length).map_err(|_| MultiaddrErrorKind::Value)?, rest)
             }
         };

@@ -214,7 +214,9 @@ fn event(notice: &Notice) -> Value {
 /// The fact in words: its kind, then its members.
 fn text(event: &Value) -> String {
     let mut line = event["event"].as_str().unwrap_or_default().replace('_', " ");
-    for (name, value) in event.as_object().into_iter().flatten().filter(|(name, _)| *name != "event") {
+    // By name, whatever order the map keeps.
+    let fields: BTreeMap<_, _> = event.as_object().into_iter().flatten().collect();
+    for (name, value) in fields.into_iter().filter(|(name, _)| *name != "event") {
         match value {
             Value::Null => {}
             Value::String(text) => line.push_str(&format!(" {name}={text}")),

@@ -65,3 +65,28 @@ fn senders_of_oversized_messages_are_heard_again(shell: Shell) -> Result<(), Fai
 }
 
 on_both_shells!(senders_of_oversized_messages_are_heard_again);
+
+fn a_sender_of_one_long_message_is_not_taken_for_deaf(shell: Shell) -> Result<(), Failure> {
+    let mut third = Peer::start(Make::Bus017, "third", json!({}))?;
+    let mut go = Peer::start(Make::Bus017, "go", json!({}))?;
+    let mut ours = Node::start(shell, "ours", &[("p2p_static_peers", go.addr())])?;
+    third.connect(&ours.addr()?)?;
+    for peer in [&mut go, &mut third] {
+        retry(SOON, || {
+            let message = Kind::Subtree.message(peer.id());
+            peer.publish(&Kind::Subtree.topic(), &message)?;
+            ours.expect_produced(&Kind::Subtree.mark(&message), Duration::from_millis(500))
+        })?;
+    }
+    drip(&mut third, 3, 200)?;
+    let topic = Kind::NodeStatus.topic();
+    let long = json!({"cmd": "flood", "topic": topic, "kind": "node_status", "count": 1, "rate": 1, "size": 65_536, "run": 9});
+    go.process().call(long)?;
+    ours.expect_verdict(Kind::NodeStatus, go.id(), "accept", SOON)?;
+    let id = go.id().to_owned();
+    ours.process().expect_none("end of a healthy connection", HEARD_WITHIN, |e| {
+        e["event"] == "peer_disconnected" && e["peer_id"] == id.as_str()
+    })
+}
+
+on_both_shells!(a_sender_of_one_long_message_is_not_taken_for_deaf);

@@ -101,8 +101,11 @@ impl Ear {
             }
             Input::Conn(conn::Event::Received { id, bytes }) => {
                 let Some(peer) = table.get(*id).map(|connection| connection.peer) else { return };
+                if !self.choking.contains(id) {
+                    return;
+                }
                 self.sent.insert(peer, now);
-                if self.choking.contains(id) && self.meshed.contains(&peer) {
+                if self.meshed.contains(&peer) {
                     let bytes = bytes + self.choked.get(id).map_or(0, |choked| choked.bytes);
                     let fresh = Choked { peer, bytes, since: now, others: 0, looks: 0, looked: now };
                     self.choked.insert(*id, fresh);
@@ -134,8 +137,7 @@ impl Ear {
         let Some(peer) = table.get(*id).map(|connection| connection.peer) else { return Ok(()) };
         *self.in_vain.entry(peer).or_default() += 1;
         let is_lately = |at: Instant| seen.now.mono.saturating_since(at) < LATELY;
-        // Bytes are told after the message that they were, and outlive the connection that they came on: of a peer that
-        // has sent many, nobody can be sure.
+        // Bytes outlive the connection that they came on: of a peer that choked lately, nobody can be sure.
         let was_heard = self.heard.get(&peer).is_some_and(|(at, _)| is_lately(*at))
             && !self.sent.get(&peer).is_some_and(|at| is_lately(*at));
         let chokes = table.of_peer(&peer).iter().any(|id| self.choking.contains(id));
