@@ -128,9 +128,9 @@ fn t057a_mining_on_is_a_frame() {
 }
 
 #[test]
-fn a_new_connection_is_greeted_and_the_topic_is_the_fallback() {
+fn t057b_a_new_connection_is_greeted_and_the_topic_is_the_fallback_without_an_envelope() {
     use peerage_core::input::{Failed, OpResult};
-    let mut rig = Rig::started(legacy());
+    let mut rig = Rig::started(Config { envelope: Envelope::Required, ..legacy() });
     let done = rig.connect(1, peer(1));
     assert!(done.direct()[0].1.contains(r#""type":"version""#));
     let op = done.0.iter().find_map(|action| {
@@ -142,8 +142,8 @@ fn a_new_connection_is_greeted_and_the_topic_is_the_fallback() {
     let failed = OpResult::SentDirect(Err(Failed("no stream".into())));
     let done = rig.feed(peerage_core::Input::Op(op.unwrap(), failed));
     let published = done.0.iter().any(|action| {
-        matches!(action, Action::Gossipsub(peerage_core::gossipsub::Action::Publish { topic, .. })
-            if topic.as_str().ends_with("-handshake"))
+        matches!(action, Action::Gossipsub(peerage_core::gossipsub::Action::Publish { topic, data, .. })
+            if topic.as_str().ends_with("-handshake") && data.starts_with(br#"{"type":"version""#))
     });
     assert!(published);
 }

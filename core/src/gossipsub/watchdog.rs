@@ -6,7 +6,7 @@
 //!
 //! - *choked*: many more bytes came from it than all others delivered meanwhile, none of them a message, and then few. A
 //!   healthy peer that is merely slower than others sends copies of what they delivered, and no more than that. Bytes are
-//!   told after the messages that they were, so what a peer has just delivered, in the mesh or not, is taken off them.
+//!   told after the messages that they were, so what anybody has just delivered is taken off them.
 //! - *mute*: nothing was heard of it for far longer than the interval at which every node tells its status. A healthy
 //!   peer can be mute when it has nothing to say.
 //!
@@ -55,12 +55,22 @@ state! {
 }
 
 state! {
-    /// What a peer delivered of which the bytes may still be told.
-    #[derive(Clone, Copy, Debug)]
-    struct Untold {
+    /// Bytes of messages delivered lately: in the span of [`TOLD_WITHIN`] that runs, and in the one before it.
+    #[derive(Clone, Copy, Debug, Default)]
+    struct Lately {
         bytes: u64,
-        /// When the last of it came.
-        at: Instant,
+        before: u64,
+        since: Instant,
+    }
+}
+
+impl Lately {
+    fn turn(&mut self, now: Now) {
+        let age = now.mono.saturating_since(self.since);
+        if age >= TOLD_WITHIN {
+            self.before = if age < TOLD_WITHIN.saturating_mul(2) { self.bytes } else { 0 };
+            (self.bytes, self.since) = (0, now.mono);
+        }
     }
 }
 
@@ -71,8 +81,7 @@ state! {
         members: BTreeMap<PeerId, Listener>,
         /// How often a peer was closed in vain, and when last; gone when the peer is heard. Each time doubles our patience.
         in_vain: BTreeMap<PeerId, (u32, Instant)>,
-        /// Of connected peers, whether in the mesh or not.
-        untold: BTreeMap<PeerId, Untold>,
+        lately: Lately,
         delivered: u64,
         delivered_bytes: u64,
     }
@@ -96,23 +105,17 @@ impl Watchdog {
         }
     }
 
-    /// A neighbour left the last mesh with us.
+    /// A neighbour left the last mesh with us, or is gone.
     pub fn leave(&mut self, peer: &PeerId) {
         self.members.remove(peer);
     }
 
-    /// The last connection of `peer` ended.
-    pub fn forget(&mut self, peer: &PeerId) {
-        self.leave(peer);
-        self.untold.remove(peer);
-    }
-
-    /// `peer`, which is connected, delivered a message of `bytes` that was new to us.
+    /// `peer` delivered a message of `bytes` that was new to us.
     pub fn on_delivered(&mut self, now: Now, peer: &PeerId, bytes: usize) {
         self.delivered = self.delivered.saturating_add(1);
         self.delivered_bytes = self.delivered_bytes.saturating_add(bytes as u64);
-        let before = self.untold(now, peer);
-        self.untold.insert(*peer, Untold { bytes: before.saturating_add(bytes as u64), at: now.mono });
+        self.lately.turn(now);
+        self.lately.bytes = self.lately.bytes.saturating_add(bytes as u64);
         let heard = self.listener(now);
         if let Some(listener) = self.members.get_mut(peer) {
             *listener = heard;
@@ -120,20 +123,14 @@ impl Watchdog {
         }
     }
 
-    /// Bytes of what `peer` delivered that may not have been told.
-    fn untold(&self, now: Now, peer: &PeerId) -> u64 {
-        let lately = |untold: &&Untold| now.mono.saturating_since(untold.at) < TOLD_WITHIN;
-        self.untold.get(peer).filter(lately).map_or(0, |untold| untold.bytes)
-    }
-
     /// Many bytes came from `peer`.
     pub fn on_bytes(&mut self, now: Now, peer: &PeerId, bytes: u64) {
         let delivered = self.delivered;
-        // Twice: what surrounds a message is bytes as well, and so are copies of it.
-        let own = self.untold(now, peer).saturating_mul(2);
-        self.untold.remove(peer);
+        self.lately.turn(now);
+        // Twice: what surrounds a message is bytes as well.
+        let messages = self.lately.bytes.saturating_add(self.lately.before).saturating_mul(2);
         if let Some(listener) = self.members.get_mut(peer) {
-            listener.bytes = listener.bytes.saturating_add(bytes.saturating_sub(own));
+            listener.bytes = listener.bytes.saturating_add(bytes.saturating_sub(messages));
             listener.bytes_at = now.mono;
             listener.delivered_before_quiet = delivered;
         }
@@ -183,14 +180,9 @@ impl Watchdog {
         self.members.is_empty()
     }
 
-    /// Whether anything is known of `peer` that is to end with its connection.
-    pub fn knows(&self, peer: &PeerId) -> bool {
-        self.members.contains_key(peer) || self.untold.contains_key(peer)
-    }
-
-    /// Whether nothing is known of anybody that is to end with a connection.
-    pub fn is_empty(&self) -> bool {
-        self.members.is_empty() && self.untold.is_empty()
+    /// Whether `peer` is watched.
+    pub fn watches(&self, peer: &PeerId) -> bool {
+        self.members.contains_key(peer)
     }
 }
 
@@ -270,22 +262,23 @@ mod tests {
     }
 
     #[test]
-    fn a_long_message_excuses_no_bytes_that_come_much_later() {
+    fn a_late_copy_of_a_long_message_does_not_choke_though_its_sender_was_heard_between() {
         let mut watchdog = pair();
-        watchdog.on_delivered(Now::at_secs(1), &peer(1), 90_000);
-        watchdog.on_bytes(Now::at_secs(1 + TOLD_WITHIN.as_secs()), &peer(1), 92_000);
-        deliver(&mut watchdog, 2, 30, 5);
-        assert_eq!(watchdog.bark(Now::at_secs(20)), Some(peer(1)));
+        watchdog.on_delivered(Now::at_secs(1), &peer(2), 90_000);
+        deliver(&mut watchdog, 1, 1, 1);
+        watchdog.on_bytes(Now::at_secs(2), &peer(1), 92_000);
+        deliver(&mut watchdog, 2, 30, 2);
+        assert_eq!(watchdog.bark(Now::at_secs(30)), None);
     }
 
     #[test]
-    fn nothing_is_known_of_a_peer_that_is_gone() {
+    fn a_long_message_excuses_no_bytes_that_come_much_later() {
         let mut watchdog = pair();
-        deliver(&mut watchdog, 1, 1, 1);
-        deliver(&mut watchdog, 3, 1, 1);
-        assert!(watchdog.knows(&peer(1)) && watchdog.knows(&peer(3)));
-        (1..=3).for_each(|n| watchdog.forget(&peer(n)));
-        assert!(watchdog.is_empty());
+        watchdog.on_delivered(Now::at_secs(1), &peer(1), 90_000);
+        let later = 1 + 2 * TOLD_WITHIN.as_secs();
+        watchdog.on_bytes(Now::at_secs(later), &peer(1), 92_000);
+        deliver(&mut watchdog, 2, 30, later);
+        assert_eq!(watchdog.bark(Now::at_secs(20)), Some(peer(1)));
     }
 
     #[test]

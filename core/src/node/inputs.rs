@@ -154,9 +154,7 @@ impl Node {
         let is_connected = |peer: &PeerId| parts.conns.table().is_connected(peer);
         match event {
             gossipsub::Event::Delivered { id, topic, propagation_source, source, data } => {
-                if is_connected(&propagation_source) {
-                    parts.watchdog.on_delivered(now, &propagation_source, data.len());
-                }
+                parts.watchdog.on_delivered(now, &propagation_source, data.len());
                 let delivered = Delivered { id, propagation_source, source, data };
                 let parting =
                     on_delivered(&mut cx, parts.env, parts.teranode, parts.inner, &topic, delivered);

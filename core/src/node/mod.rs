@@ -222,7 +222,7 @@ impl Parts<'_> {
     fn forget(&mut self, peer: &PeerId) {
         self.teranode.on_disconnected(peer);
         self.interests.forget(peer);
-        self.watchdog.forget(peer);
+        self.watchdog.leave(peer);
     }
 }
 

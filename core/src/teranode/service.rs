@@ -256,7 +256,7 @@ impl Service {
         self.publish_on(cx, env, env.topics.of(kind).clone(), Purpose::Publish(kind), inner)
     }
 
-    /// Publishes an inner document on any topic.
+    /// Publishes an inner document on any topic: wrapped as the family wants it, but bare on the topics of the older one.
     pub fn publish_on<S: Sink<input::Action>>(
         &mut self,
         cx: &mut Ctx<'_, S>,
@@ -265,7 +265,8 @@ impl Service {
         purpose: Purpose,
         inner: &[u8],
     ) -> bool {
-        let data = wrap(env, inner);
+        let data =
+            if env.topics.is_legacy(&topic) { Bytes::copy_from_slice(inner) } else { wrap(env, inner) };
         let fits = data.len() <= env.payload_bytes_max as usize;
         let room = self.publish_inflight < cx.limits.publish_inflight_max;
         let Some(op) = (fits && room).then(|| cx.begin(purpose)).flatten() else {

@@ -25,6 +25,8 @@ const DOUBLINGS_MAX: u32 = 8;
 /// Looks of the node at its peers that may pass then, besides one for each other peer: it closes one in each.
 const LOOKS_MAX: usize = 3;
 const LOOK: Duration = Duration::from_secs(1);
+/// Bytes told this soon after any message may be a copy of it.
+const TOLD_WITHIN: Duration = Duration::from_secs(6);
 /// Whoever was heard within this time, and does not choke, must not be closed.
 const LATELY: Duration = Duration::from_secs(60);
 
@@ -47,6 +49,8 @@ struct Ear {
     choked: BTreeMap<ConnectionId, Choked>,
     meshed: BTreeSet<PeerId>,
     delivered_bytes: u64,
+    /// When messages came lately, and their bytes.
+    delivered: Vec<(Instant, u64)>,
     /// When each peer was heard last, and the bytes delivered until then.
     heard: BTreeMap<PeerId, (Instant, u64)>,
     /// When each sent many bytes.
@@ -86,6 +90,8 @@ impl Ear {
         match seen.input {
             Input::Gossipsub(Gossip::Delivered { propagation_source, data, .. }) => {
                 self.delivered_bytes += data.len() as u64;
+                self.delivered.retain(|(at, _)| now.saturating_since(*at) < TOLD_WITHIN);
+                self.delivered.push((now, data.len() as u64));
                 self.heard.insert(*propagation_source, (now, self.delivered_bytes));
                 self.in_vain.remove(propagation_source);
                 self.choked.retain(|_, choked| choked.peer != *propagation_source);
@@ -106,7 +112,11 @@ impl Ear {
                 }
                 self.sent.insert(peer, now);
                 if self.meshed.contains(&peer) {
-                    let bytes = bytes + self.choked.get(id).map_or(0, |choked| choked.bytes);
+                    let lately =
+                        self.delivered.iter().filter(|(at, _)| now.saturating_since(*at) < TOLD_WITHIN);
+                    let messages: u64 = lately.map(|(_, bytes)| bytes).sum();
+                    let bytes = bytes.saturating_sub(2 * messages)
+                        + self.choked.get(id).map_or(0, |choked| choked.bytes);
                     let fresh = Choked { peer, bytes, since: now, others: 0, looks: 0, looked: now };
                     self.choked.insert(*id, fresh);
                 }

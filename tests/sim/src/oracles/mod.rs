@@ -6,6 +6,7 @@ mod deaf;
 mod echo;
 mod fair_share;
 mod first_frame;
+mod honest;
 mod limits;
 mod ops;
 mod per_peer;
@@ -28,6 +29,7 @@ pub use deaf::Deaf;
 pub use echo::Echo;
 pub use fair_share::FairShare;
 pub use first_frame::FirstFrame;
+pub use honest::Honest;
 pub use limits::WithinLimits;
 pub use ops::Completions;
 pub use per_peer::PerPeer;
@@ -128,6 +130,7 @@ pub fn all() -> Vec<Box<dyn Oracle>> {
         Box::new(Stale::default()),
         Box::new(PrivateDial),
         Box::new(Deaf::default()),
+        Box::new(Honest::default()),
     ]
 }
 

@@ -34,11 +34,11 @@ impl Oracle for PerPeer {
             ensure(connected || !interests.in_mesh(peer), || {
                 format!("{peer} is in the mesh, not connected")
             })?;
-            ensure(connected || !view.watchdog().knows(peer), || {
+            ensure(connected || !view.watchdog().watches(peer), || {
                 format!("{peer} is watched, not connected")
             })?;
         }
-        ensure(table.peer_count() > 0 || (interests.is_empty() && view.watchdog().is_empty()), || {
+        ensure(table.peer_count() > 0 || (interests.is_empty() && view.watchdog().is_idle()), || {
             "nobody is connected, and somebody's state is left".into()
         })
     }

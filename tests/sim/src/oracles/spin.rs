@@ -1,5 +1,9 @@
-//! After a timeout the deadline has moved on, or work was done.
+//! After a timeout the deadline has moved on, or work was done. Looking at what turns out to be in use still is work that
+//! leaves no trace: it is granted once for each thing that is remembered.
 
+use std::collections::BTreeMap;
+
+use peerage_core::time::Instant;
 use peerage_core::{Action, Input, Node};
 
 use super::{Before, Oracle, Seen, ensure};
@@ -8,6 +12,8 @@ use super::{Before, Oracle, Seen, ensure};
 #[derive(Debug, Default)]
 pub struct Spin {
     remembered: usize,
+    /// Timeouts in a row, at one time, that left no trace.
+    idle: BTreeMap<usize, (Instant, usize)>,
 }
 
 /// What a timeout may forget in steps.
@@ -35,7 +41,16 @@ impl Oracle for Spin {
         let moved = seen.deadline.is_none_or(|deadline| deadline.at > last);
         let worked = seen.actions.iter().any(|action| !matches!(action, Action::Notice(_)))
             || remembered(seen.core) < self.remembered;
-        ensure(moved || worked, || format!("{:?} is due at once again, and nothing was done", seen.deadline))
+        if moved || worked {
+            self.idle.remove(&seen.node);
+            return Ok(());
+        }
+        let (at, idle) = self.idle.entry(seen.node).or_insert((last, 0));
+        *idle = if *at == last { *idle + 1 } else { 1 };
+        *at = last;
+        ensure(*idle <= self.remembered, || {
+            format!("{:?} is due at once again, and nothing was done", seen.deadline)
+        })
     }
 }
 
