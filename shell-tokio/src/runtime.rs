@@ -8,7 +8,7 @@ use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
 use libp2p::core::Transport as _;
 use libp2p::{dns, tcp};
-use peerage_shell::p2p::{DialGuard, RawTransport, Socket};
+use peerage_shell::p2p::{CANNOT_RESOLVE, DialGuard, RawTransport, Socket};
 use peerage_shell::runtime::{Listener, Runtime};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
@@ -70,7 +70,23 @@ fn without_names(dial_private: bool) -> dns::tokio::Transport<Tcp> {
 }
 
 fn raw(names: dns::tokio::Transport<Tcp>) -> RawTransport {
-    names.map(|stream, _| Box::new(stream) as Socket).boxed()
+    names.map(|stream, _| Box::new(stream) as Socket).map_err(told).boxed()
+}
+
+/// A failed dial that got no further than a name says so.
+fn told(error: dns::Error<io::Error>) -> io::Error {
+    match is_unresolved(&error) {
+        true => io::Error::other(format!("{CANNOT_RESOLVE}its name: {error}")),
+        false => io::Error::other(error),
+    }
+}
+
+fn is_unresolved(error: &dns::Error<io::Error>) -> bool {
+    match error {
+        dns::Error::ResolveError(_) | dns::Error::TooManyLookups => true,
+        dns::Error::Dial(errors) => errors.iter().all(is_unresolved),
+        dns::Error::Transport(_) | dns::Error::MultiaddrNotSupported(_) => false,
+    }
 }
 
 struct Accept(TcpListener);
@@ -144,12 +160,22 @@ mod tests {
     }
 
     #[test]
+    fn a_name_without_an_address_is_told_from_an_address_that_refuses() {
+        test(async {
+            let unresolved = dial(transport(true, 1), "/dns6/public.test/tcp/1").await.err().unwrap();
+            assert!(unresolved.contains(CANNOT_RESOLVE), "{unresolved}");
+            let refused = dial(transport(true, 1), "/dns4/public.test/tcp/1").await.err().unwrap();
+            assert!(!refused.contains(CANNOT_RESOLVE), "{refused}");
+        });
+    }
+
+    #[test]
     fn without_a_name_server_names_fail_when_dialled_and_addresses_do_not() {
         test(async {
             let there = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
             let port = there.local_addr().unwrap().port();
             let named = dial(raw(without_names(true)), &format!("/dns4/public.test/tcp/{port}")).await;
-            assert!(named.is_err());
+            assert!(named.err().unwrap().contains(CANNOT_RESOLVE));
             assert!(dial(raw(without_names(true)), &format!("/ip4/127.0.0.1/tcp/{port}")).await.is_ok());
         });
     }

@@ -104,6 +104,8 @@ pub enum DialError {
     TimedOut,
     /// Ourselves.
     Ourselves,
+    /// A name in the address stands for nothing, or nobody could say for what.
+    NameNotResolved,
 }
 
 /// Where an address came from.
@@ -282,6 +284,7 @@ codec_enum!(DisconnectReason {
 codec_enum!(CloseReason { 0 => Local, 1 => Remote, 2 => Transport, 3 => Flood });
 codec_enum!(DialError {
     0 => Unreachable(cause), 1 => WrongPeer(peer), 2 => NoAddress, 3 => TimedOut, 4 => Ourselves,
+    5 => NameNotResolved,
 });
 codec_enum!(Source { 0 => Bootstrap, 1 => Static, 2 => Cache, 3 => Dht, 4 => Peer });
 codec_enum!(Event {

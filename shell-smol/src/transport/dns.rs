@@ -11,6 +11,7 @@ use futures::future::{BoxFuture, MapErr};
 use futures::{FutureExt, TryFutureExt};
 use libp2p::core::multiaddr::{Multiaddr, Protocol};
 use libp2p::core::transport::{DialOpts, ListenerId, TransportError, TransportEvent};
+use peerage_shell::p2p::CANNOT_RESOLVE;
 
 /// Look-ups for one dial.
 pub const LOOKUPS_MAX: usize = 32;
@@ -75,7 +76,7 @@ impl<E: fmt::Display> fmt::Display for Error<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Transport(error) => error.fmt(f),
-            Self::Resolve { name, error } => write!(f, "cannot resolve {name}: {error}"),
+            Self::Resolve { name, error } => write!(f, "{CANNOT_RESOLVE}{name}: {error}"),
             Self::Unsupported(addr) => write!(f, "unsupported address {addr}"),
             Self::TooManyLookups => write!(f, "more than {LOOKUPS_MAX} look-ups"),
             Self::Dial(errors) => {

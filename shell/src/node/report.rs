@@ -299,6 +299,7 @@ fn dial_error(error: &DialError) -> String {
         DialError::NoAddress => "no address that can be dialled".to_owned(),
         DialError::TimedOut => "timed out".to_owned(),
         DialError::Ourselves => "ourselves".to_owned(),
+        DialError::NameNotResolved => "its name cannot be resolved".to_owned(),
     }
 }
 

@@ -19,4 +19,4 @@ pub mod transport;
 
 pub use dial_guard::DialGuard;
 pub use driver::{Announce, ListenFailed, P2p, Start};
-pub use transport::{Duplex, RawTransport, Socket};
+pub use transport::{CANNOT_RESOLVE, Duplex, RawTransport, Socket};

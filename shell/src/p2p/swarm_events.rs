@@ -17,6 +17,7 @@ use peerage_proto::ip::is_private;
 use super::behaviour::{BehaviourEvent, KAD_PROTOCOL};
 use super::convert;
 use super::driver::{Announce, ListenFailed, P2p, chain};
+use super::transport::CANNOT_RESOLVE;
 
 impl P2p {
     pub(super) fn on_swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
@@ -258,10 +259,15 @@ pub(super) fn dial_error(error: &StockDialError) -> DialError {
                 TransportError::Other(error) => chain(error).to_lowercase().contains("timeout"),
                 TransportError::MultiaddrNotSupported(_) => false,
             });
-            match (unsupported, timed_out) {
-                (true, _) => DialError::NoAddress,
-                (false, true) => DialError::TimedOut,
-                (false, false) => DialError::Unreachable(
+            let unresolved = failures.iter().all(|(_, error)| match error {
+                TransportError::Other(error) => chain(error).contains(CANNOT_RESOLVE),
+                TransportError::MultiaddrNotSupported(_) => false,
+            });
+            match (unsupported, unresolved, timed_out) {
+                (true, _, _) => DialError::NoAddress,
+                (false, true, _) => DialError::NameNotResolved,
+                (false, false, true) => DialError::TimedOut,
+                (false, false, false) => DialError::Unreachable(
                     failures.last().map(|(_, error)| short(chain(error))).unwrap_or_default(),
                 ),
             }
@@ -347,5 +353,19 @@ mod tests {
         let error = std::io::Error::other("Timeout has been reached");
         let failed = StockDialError::Transport(vec![(addr, TransportError::Other(error))]);
         assert_eq!(dial_error(&failed), DialError::TimedOut);
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_resolved_is_told_from_a_port_that_refuses() {
+        let failed = |texts: &[&'static str]| {
+            let each = texts.iter().map(|text| {
+                let addr: StockAddr = "/dns4/peer.test/tcp/1".parse().unwrap();
+                (addr, TransportError::Other(std::io::Error::other(std::io::Error::other(*text))))
+            });
+            dial_error(&StockDialError::Transport(each.collect()))
+        };
+        assert_eq!(failed(&["cannot resolve its name: no records"]), DialError::NameNotResolved);
+        let one_refuses = failed(&["cannot resolve its name: no records", "connection refused"]);
+        assert!(matches!(one_refuses, DialError::Unreachable(_)), "{one_refuses:?}");
     }
 }

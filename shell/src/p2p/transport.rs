@@ -20,6 +20,10 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 /// A byte stream of any runtime, boxed.
 pub type Socket = Box<dyn Duplex>;
 
+/// How the error of a name that a runtime's transport cannot resolve begins, by which it is known when all layers above have
+/// wrapped it.
+pub const CANNOT_RESOLVE: &str = "cannot resolve ";
+
 /// What a shell supplies: TCP and DNS, nothing above.
 pub type RawTransport = Boxed<Socket>;
 
