@@ -199,8 +199,8 @@ pub(super) fn cost(pid: u32, before: &Cpu, messages: u64) -> Result<(f64, f64), 
 
 fn receive(kinds: &Kinds, name: &str, row: Row, run: u32, seconds: u32) -> Result<Outcome, String> {
     let mut publisher = go_peer("publisher")?;
-    match kinds.ours().iter().find(|(ours, _)| *ours == name) {
-        Some((_, binary)) => receive_ours(&mut publisher, &Ours::start(binary, &[])?, row, run, seconds),
+    match kinds.binary(name) {
+        Some(binary) => receive_ours(&mut publisher, &Ours::start(binary, &[])?, row, run, seconds),
         None => receive_go(&mut publisher, &mut go_peer("receiver")?, row, run, seconds),
     }
 }

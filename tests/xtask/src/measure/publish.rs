@@ -30,8 +30,8 @@ pub(super) fn measure(kinds: &Kinds, options: &Options) -> Result<(), String> {
          a run counts only if published = received = sent; our node status, every 10 s, is taken off."
     );
     let seconds = options.seconds();
-    let mut run = |name: &str, number| match kinds.ours().iter().find(|(ours, _)| *ours == name) {
-        Some((_, binary)) => {
+    let mut run = |name: &str, number| match kinds.binary(name) {
+        Some(binary) => {
             // With this URL the inner JSON has 300 bytes.
             let url = "http://127.0.0.1:8090/api/v1?".to_owned();
             let setting = format!("asset_httpPublicAddress={url}{}", "u".repeat(122 - url.len()));
