@@ -4,8 +4,10 @@
 use serde_json::json;
 
 use super::cpu::Cpu;
-use super::figures::Counts;
-use super::gossip::{DRAIN, GO, Outcome, Row, SETTLE, ask, cost, flood, go_peer, rounds, security, topic};
+use super::figures::{Counts, Seen};
+use super::gossip::{
+    DRAIN, GO, Line, Outcome, Row, SETTLE, ask, cost, flood, go_peer, rounds, security, topic,
+};
 use super::ours::{Ours, sample};
 use super::{Kinds, Options};
 use peerage_conformance::SOON;
@@ -16,6 +18,7 @@ const ROW: Row = Row {
     size_bytes: 300,
     rate_per_s: 1_000,
     ratio_max: Some(0.4),
+    left_out: "",
 };
 
 /// Measures and prints the row.
@@ -30,7 +33,7 @@ pub(super) fn measure(kinds: &Kinds, options: &Options) -> Result<(), String> {
          a run counts only if published = received = sent; our node status, every 10 s, is taken off."
     );
     let seconds = options.seconds();
-    let mut run = |name: &str, number| match kinds.binary(name) {
+    let mut run = |line: &Line, number| match kinds.binary(line.peer) {
         Some(binary) => {
             // With this URL the inner JSON has 300 bytes.
             let url = "http://127.0.0.1:8090/api/v1?".to_owned();
@@ -39,7 +42,7 @@ pub(super) fn measure(kinds: &Kinds, options: &Options) -> Result<(), String> {
         }
         None => publish_go(number, seconds),
     };
-    rounds(ROW, options, &[GO, "peerage", "peerage-smol"], &mut run);
+    rounds(ROW, options, &[GO, "peerage", "peerage-smol"].map(Line::plain), &mut run);
     Ok(())
 }
 
@@ -60,7 +63,7 @@ fn publish_go(run: u32, seconds: u32) -> Result<Outcome, String> {
     std::thread::sleep(DRAIN);
     let (cpu_us, rss_mib) = cost(pid, &before, sent)?;
     let stats = ask(&mut receiver, json!({"cmd": "stats"}))?;
-    let seen = vec![("received", stats["received"].as_u64().unwrap_or(0))];
+    let seen = vec![Seen::all("received", stats["received"].as_u64().unwrap_or(0))];
     Ok(Outcome { counts: Counts { sent, seen }, cpu_us, rss_mib, security })
 }
 
@@ -100,6 +103,6 @@ fn publish_ours(publisher: &Ours, seconds: u32) -> Result<Outcome, String> {
     if mean.abs_diff(u64::from(ROW.size_bytes)) > 5 {
         return Err(format!("messages of {mean} bytes, not of {}", ROW.size_bytes));
     }
-    let seen = vec![("published", published - others), ("received", received)];
+    let seen = vec![Seen::all("published", published - others), Seen::all("received", received)];
     Ok(Outcome { counts: Counts { sent, seen }, cpu_us, rss_mib, security })
 }
