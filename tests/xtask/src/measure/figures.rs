@@ -5,8 +5,52 @@
 pub(crate) struct Counts {
     /// Messages that the publisher sent.
     pub(crate) sent: u64,
-    /// Each further count by name; all must equal `sent`.
-    pub(crate) seen: Vec<(&'static str, u64)>,
+    /// Every further count.
+    pub(crate) seen: Vec<Seen>,
+}
+
+/// One count of a run, and what it must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    name: &'static str,
+    count: u64,
+    expected: Expected,
+}
+
+/// What a count must be for its run to count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expected {
+    /// As many as were sent.
+    Sent,
+    /// As many as were sent, and up to so many that the node makes of itself.
+    SentAndOwn(u64),
+    /// None at all.
+    Nothing,
+}
+
+impl Seen {
+    /// A count that must equal what was sent.
+    pub(crate) fn all(name: &'static str, count: u64) -> Self {
+        Self { name, count, expected: Expected::Sent }
+    }
+
+    /// A count in which up to `own_max` of the node itself are as well.
+    pub(crate) fn all_and_own(name: &'static str, count: u64, own_max: u64) -> Self {
+        Self { name, count, expected: Expected::SentAndOwn(own_max) }
+    }
+
+    /// A count that must not have moved.
+    pub(crate) fn none(name: &'static str, count: u64) -> Self {
+        Self { name, count, expected: Expected::Nothing }
+    }
+
+    fn is_as_expected(&self, sent: u64) -> bool {
+        match self.expected {
+            Expected::Sent => self.count == sent,
+            Expected::SentAndOwn(own_max) => (sent..=sent.saturating_add(own_max)).contains(&self.count),
+            Expected::Nothing => self.count == 0,
+        }
+    }
 }
 
 /// Why a run does not count; `None` if it does.
@@ -14,21 +58,26 @@ pub(crate) fn void_reason(counts: &Counts) -> Option<String> {
     if counts.sent == 0 {
         return Some("nothing was sent".to_owned());
     }
-    if counts.seen.is_empty() {
+    if arrived(counts).next().is_none() {
         return Some("nothing was counted".to_owned());
     }
     let off: Vec<String> = counts
         .seen
         .iter()
-        .filter(|(_, count)| *count != counts.sent)
-        .map(|(name, count)| format!("{name} {count}"))
+        .filter(|seen| !seen.is_as_expected(counts.sent))
+        .map(|seen| format!("{} {}", seen.name, seen.count))
         .collect();
     if off.is_empty() { None } else { Some(format!("sent {}, but {}", counts.sent, off.join(", "))) }
 }
 
+/// The counts that tell of messages.
+fn arrived(counts: &Counts) -> impl Iterator<Item = u64> {
+    counts.seen.iter().filter(|seen| seen.expected != Expected::Nothing).map(|seen| seen.count)
+}
+
 /// Lost messages in per cent: the least of the counts against what was sent.
 pub(crate) fn loss_percent(counts: &Counts) -> f64 {
-    let least = counts.seen.iter().map(|(_, count)| *count).min().unwrap_or(0);
+    let least = arrived(counts).min().unwrap_or(0);
     if counts.sent == 0 {
         100.0
     } else {
@@ -92,7 +141,7 @@ mod tests {
     use super::*;
 
     fn counts(sent: u64, seen: &[u64]) -> Counts {
-        Counts { sent, seen: seen.iter().map(|n| ("count", *n)).collect() }
+        Counts { sent, seen: seen.iter().map(|n| Seen::all("count", *n)).collect() }
     }
 
     #[test]
@@ -114,6 +163,30 @@ mod tests {
         assert!(void_reason(&counts(0, &[0])).is_some());
         assert!(void_reason(&counts(7, &[])).is_some());
         assert!(loss_percent(&counts(7, &[])) > 99.0 && loss_percent(&counts(0, &[])) > 99.0);
+    }
+
+    #[test]
+    fn a_count_with_the_nodes_own_in_it_has_all_that_was_sent_and_few_more() {
+        let void = |frames| {
+            let seen = vec![Seen::all("delivered", 7), Seen::all_and_own("frames", frames, 2)];
+            void_reason(&Counts { sent: 7, seen })
+        };
+        assert_eq!((void(7), void(9)), (None, None));
+        assert_eq!(void(6).as_deref(), Some("sent 7, but frames 6"));
+        assert_eq!(void(10).as_deref(), Some("sent 7, but frames 10"));
+    }
+
+    #[test]
+    fn a_count_that_must_not_move_voids_a_run_and_is_no_loss() {
+        let counts = |frames| {
+            let seen = vec![Seen::all("delivered", 7), Seen::none("frames", frames)];
+            Counts { sent: 7, seen }
+        };
+        assert_eq!(void_reason(&counts(0)), None);
+        assert_eq!(void_reason(&counts(1)).as_deref(), Some("sent 7, but frames 1"));
+        assert!(loss_percent(&counts(0)) < 1e-9);
+        let alone = Counts { sent: 7, seen: vec![Seen::none("frames", 0)] };
+        assert!(void_reason(&alone).is_some(), "that nothing moved is no count of messages");
     }
 
     #[test]

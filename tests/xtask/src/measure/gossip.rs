@@ -1,13 +1,14 @@
 //! One publisher, one receiver: the Go message bus publishes; the bus and both of our binaries receive in turn.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use peerage_conformance::peer::{Make, Peer};
 use peerage_conformance::{SOON, wire};
 use serde_json::{Value, json};
 
 use super::cpu::Cpu;
-use super::figures::{Counts, Series, judged, loss_percent, median, void_reason};
+use super::feed::Feed;
+use super::figures::{Counts, Seen, Series, judged, loss_percent, median, void_reason};
 use super::ours::{Ours, sample};
 use super::{Kinds, Options};
 
@@ -26,7 +27,48 @@ pub(super) struct Row {
     pub(super) size_bytes: u32,
     pub(super) rate_per_s: u32,
     pub(super) ratio_max: Option<f64>,
+    /// What is not in a figure that is judged; stands behind the word.
+    pub(super) left_out: &'static str,
 }
+
+/// One line of a row's table.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Line {
+    /// The kind of peer.
+    pub(super) peer: &'static str,
+    /// What is different from the line that is judged; such a line is not.
+    pub(super) variant: Option<&'static str>,
+}
+
+impl Line {
+    /// The peer as it is compared.
+    pub(super) fn plain(peer: &'static str) -> Self {
+        Self { peer, variant: None }
+    }
+
+    /// The peer under other conditions.
+    pub(super) fn variant(peer: &'static str, variant: &'static str) -> Self {
+        Self { peer, variant: Some(variant) }
+    }
+
+    fn name(&self) -> String {
+        self.variant.map_or_else(|| self.peer.to_owned(), |variant| format!("{} {variant}", self.peer))
+    }
+
+    /// The ratio that it must keep, if it is judged.
+    fn ratio_max(&self, row: &Row) -> Option<f64> {
+        row.ratio_max.filter(|_| self.variant.is_none() && self.peer != GO)
+    }
+}
+
+/// The line that keeps the feed in use.
+const WITH_FEED: &str = "with a feed client";
+/// In a figure without a client of the feed there is no notifying.
+const NOT_NOTIFIED: &str = ", nothing notified";
+/// Between two frames of one kind that the node makes of itself: its status and its ping.
+const OWN_FRAME_EVERY: Duration = Duration::from_secs(10);
+/// Frames made for the feed, whoever reads them.
+const FRAMES: &str = "peerage_feed_frames_total";
 
 const ROWS: [Row; 3] = [
     Row {
@@ -35,6 +77,7 @@ const ROWS: [Row; 3] = [
         size_bytes: 300,
         rate_per_s: 1_000,
         ratio_max: Some(0.6),
+        left_out: NOT_NOTIFIED,
     },
     Row {
         name: "receive 300 B, 4,000/s",
@@ -42,6 +85,7 @@ const ROWS: [Row; 3] = [
         size_bytes: 300,
         rate_per_s: 4_000,
         ratio_max: Some(0.6),
+        left_out: NOT_NOTIFIED,
     },
     Row {
         name: "receive 64 KiB, 200/s",
@@ -49,6 +93,7 @@ const ROWS: [Row; 3] = [
         size_bytes: 65_536,
         rate_per_s: 200,
         ratio_max: Some(0.55),
+        left_out: NOT_NOTIFIED,
     },
 ];
 
@@ -68,35 +113,51 @@ pub(super) struct Outcome {
 pub(super) fn measure(kinds: &Kinds, options: &Options) -> Result<(), String> {
     println!(
         "pairs on loopback, fresh processes each run, alternating; publisher {GO}; CPU from per-thread run time.\n\
-         ours: default text output into nothing, one WebSocket client reads the feed (its frames cost us, not the bus).\n\
-         a run counts only if delivered = accepted = notified = unique = sent, and for subtrees = produced = acknowledged;\n\
-         node_status makes no record. the bus: received = unique = sent. signature checks are not counted by either."
+         ours: default text output into nothing. the bus has no feed; judged is ours without a client of the feed.\n\
+         a run counts only if delivered = accepted = sent, and for subtrees = produced = acknowledged (node_status makes\n\
+         no record). without a client the node makes no frames: nothing is notified, {FRAMES} must not\n\
+         move, and what notifying costs is NOT in the judged figure. that messages are unique is told by the node's own\n\
+         gossipsub, which delivers no message twice, and by the records produced; nobody outside compares hashes.\n\
+         \"{WITH_FEED}\" (not judged): one WebSocket client reads the feed, which costs us and not the bus; besides the\n\
+         above, notified = unique = sent by the client's own count of hashes, and the frames made are those and few of\n\
+         the node itself (its status and a ping every {} s).\n\
+         the bus: received = unique = sent. signature checks are not counted by either.",
+        OWN_FRAME_EVERY.as_secs()
     );
     let seconds = options.seconds();
     for row in ROWS {
-        let mut run = |name: &str, number| receive(kinds, name, row, number, seconds);
-        rounds(row, options, &[GO, "peerage", "peerage-smol"], &mut run);
+        let mut run = |line: &Line, number| receive(kinds, line, row, number, seconds);
+        rounds(row, options, &lines(row), &mut run);
     }
     Ok(())
 }
 
-/// Alternates until each kind has as many runs that count as were asked for, or twice as many have been tried.
+/// The bus, ours, and ours with a reader of the feed; at 4,000/s without it.
+fn lines(row: Row) -> Vec<Line> {
+    let mut lines = vec![Line::plain(GO), Line::plain("peerage"), Line::plain("peerage-smol")];
+    if row.rate_per_s <= 1_000 {
+        lines.extend(["peerage", "peerage-smol"].map(|peer| Line::variant(peer, WITH_FEED)));
+    }
+    lines
+}
+
+/// Alternates until each line has as many runs that count as were asked for, or twice as many have been tried.
 pub(super) fn rounds(
     row: Row,
     options: &Options,
-    names: &[&'static str],
-    run: &mut dyn FnMut(&str, u32) -> Result<Outcome, String>,
+    lines: &[Line],
+    run: &mut dyn FnMut(&Line, u32) -> Result<Outcome, String>,
 ) {
-    let mut all: Vec<(&str, Series)> = names.iter().map(|name| (*name, Series::default())).collect();
+    let mut all: Vec<(Line, Series)> = lines.iter().map(|line| (*line, Series::default())).collect();
     let mut securities: Vec<String> = Vec::new();
     let mut number = 1;
     for round in 0..2 * options.runs {
         if round > 0 && all.iter().all(|(_, series)| series.values.len() >= options.runs) {
             break;
         }
-        for (name, series) in &mut all {
+        for (line, series) in &mut all {
             number += 2;
-            match run(name, number) {
+            match run(line, number) {
                 Ok(outcome) => {
                     if !securities.contains(&outcome.security) {
                         securities.push(outcome.security.clone());
@@ -121,28 +182,30 @@ fn note(series: &mut Series, outcome: Outcome) {
     }
 }
 
-fn print(row: Row, options: &Options, all: &[(&str, Series)], securities: &[String]) {
+fn print(row: Row, options: &Options, all: &[(Line, Series)], securities: &[String]) {
     println!("\n{} (security: {})", row.name, securities.join(" and "));
     println!(
-        "  {:<14} {:>8} {:>8} {:>8} {:>9} {:>6} {:>9} {:>7} {:>8}  outcome",
+        "  {:<31} {:>8} {:>8} {:>8} {:>9} {:>6} {:>9} {:>7} {:>8}  outcome",
         "", "CPU us", "least", "most", "RSS MiB", "runs", "loss max", "ratio", "target"
     );
     let theirs = all.first().and_then(|(_, series)| series.result(options.runs));
-    for (index, (name, series)) in all.iter().enumerate() {
+    for (index, (line, series)) in all.iter().enumerate() {
+        let ratio_max = line.ratio_max(&row);
         let result = series.result(options.runs);
         let (ratio, word) = if index == 0 {
             ("1".to_owned(), if result.is_some() { "measured" } else { "VOID" })
         } else {
-            judged(result, theirs, row.ratio_max)
+            judged(result, theirs, ratio_max)
         };
         // Of securities that differ, no comparison is like for like.
         let word = if securities.len() > 1 { "VOID: securities differ" } else { word };
+        let left_out = if matches!(word, "reached" | "MISSED") { row.left_out } else { "" };
         let shown = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| format!("{v:.1}"));
         let runs = format!("{}/{}", series.values.len(), series.values.len() + series.void.len());
-        let target =
-            row.ratio_max.filter(|_| index > 0).map_or_else(|| "-".to_owned(), |most| format!("<= {most}"));
+        let target = ratio_max.map_or_else(|| "-".to_owned(), |most| format!("<= {most}"));
         println!(
-            "  {name:<14} {:>8} {:>8} {:>8} {:>9} {runs:>6} {:>7.2} % {ratio:>7} {target:>8}  {word}",
+            "  {:<31} {:>8} {:>8} {:>8} {:>9} {runs:>6} {:>7.2} % {ratio:>7} {target:>8}  {word}{left_out}",
+            line.name(),
             shown(result),
             shown(series.values.iter().copied().reduce(f64::min)),
             shown(series.values.iter().copied().reduce(f64::max)),
@@ -150,8 +213,8 @@ fn print(row: Row, options: &Options, all: &[(&str, Series)], securities: &[Stri
             series.loss_worst_percent,
         );
     }
-    for (name, series) in all {
-        series.void.iter().for_each(|reason| println!("  void run of {name}: {reason}"));
+    for (line, series) in all {
+        series.void.iter().for_each(|reason| println!("  void run of {}: {reason}", line.name()));
     }
 }
 
@@ -197,10 +260,14 @@ pub(super) fn cost(pid: u32, before: &Cpu, messages: u64) -> Result<(f64, f64), 
     Ok((used.as_secs_f64() * 1e6 / messages.max(1) as f64, usage.rss_bytes as f64 / f64::from(1 << 20)))
 }
 
-fn receive(kinds: &Kinds, name: &str, row: Row, run: u32, seconds: u32) -> Result<Outcome, String> {
+fn receive(kinds: &Kinds, line: &Line, row: Row, run: u32, seconds: u32) -> Result<Outcome, String> {
     let mut publisher = go_peer("publisher")?;
-    match kinds.ours().iter().find(|(ours, _)| *ours == name) {
-        Some((_, binary)) => receive_ours(&mut publisher, &Ours::start(binary, &[])?, row, run, seconds),
+    match kinds.binary(line.peer) {
+        Some(binary) => {
+            let receiver = Ours::start(binary, &[])?;
+            let feed = line.variant.map(|_| receiver.feed()).transpose()?;
+            receive_ours(&mut publisher, &receiver, feed.as_ref(), row, run, seconds)
+        }
         None => receive_go(&mut publisher, &mut go_peer("receiver")?, row, run, seconds),
     }
 }
@@ -233,20 +300,21 @@ fn receive_go(
     let (cpu_us, rss_mib) = cost(pid, &before, sent)?;
     let stats = ask(receiver, json!({"cmd": "stats"}))?;
     let count = |name: &str| stats[name].as_u64().unwrap_or(0);
-    let seen = vec![("received", count("received")), ("unique", count("unique"))];
+    let seen = ["received", "unique"].map(|name| Seen::all(name, count(name))).to_vec();
     Ok(Outcome { counts: Counts { sent, seen }, cpu_us, rss_mib, security })
 }
 
 fn receive_ours(
     publisher: &mut Peer,
     receiver: &Ours,
+    feed: Option<&Feed>,
     row: Row,
     run: u32,
     seconds: u32,
 ) -> Result<Outcome, String> {
     let (addr, id) = receiver.addr()?;
-    let feed = receiver.feed()?;
     let security = join(publisher, &addr, &id, row, run)?;
+    let begin = Instant::now();
     let page = receiver.metrics()?;
     let before = Cpu::of(receiver.pid())?;
     let sent = flood(publisher, row, run + 1, row.rate_per_s * seconds)?;
@@ -255,16 +323,69 @@ fn receive_ours(
     let page_after = receiver.metrics()?;
     let grown = |name: &str| sample(&page_after, name).saturating_sub(sample(&page, name));
     let handled = format!("peerage_gossip_ended_total{{topic=\"{}\",cause=\"handled\"}}", row.kind);
-    let (notified, unique) = feed.counts(run + 1);
     let mut seen = vec![
-        ("delivered", grown("peerage_gossip_delivered_total")),
-        ("accepted", grown(&handled)),
-        ("notified", notified),
-        ("unique", unique),
+        Seen::all("delivered", grown("peerage_gossip_delivered_total")),
+        Seen::all("accepted", grown(&handled)),
     ];
     if row.kind == "subtree" {
-        seen.push(("produced", grown("peerage_kafka_records_total")));
-        seen.push(("acknowledged", grown("peerage_kafka_records_acknowledged_total")));
+        seen.push(Seen::all("produced", grown("peerage_kafka_records_total")));
+        seen.push(Seen::all("acknowledged", grown("peerage_kafka_records_acknowledged_total")));
     }
+    let client = feed.map(|feed| feed.counts(run + 1));
+    seen.extend(notified(client, grown(FRAMES), begin.elapsed()));
     Ok(Outcome { counts: Counts { sent, seen }, cpu_us, rss_mib, security })
+}
+
+/// What the feed must have had. `client`: frames and different messages that its reader counted, if there is one;
+/// `frames`: how many the node made within `elapsed`, for all readers together.
+fn notified(client: Option<(u64, u64)>, frames: u64, elapsed: Duration) -> Vec<Seen> {
+    let Some((notified, unique)) = client else { return vec![Seen::none("frames", frames)] };
+    let of_a_kind_max = elapsed.as_secs() / OWN_FRAME_EVERY.as_secs() + 1;
+    vec![
+        Seen::all("notified", notified),
+        Seen::all("unique", unique),
+        Seen::all_and_own("frames", frames, 2 * of_a_kind_max),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn void(client: Option<(u64, u64)>, frames: u64, seconds: u64) -> Option<String> {
+        let mut seen = vec![Seen::all("delivered", 100)];
+        seen.extend(notified(client, frames, Duration::from_secs(seconds)));
+        void_reason(&Counts { sent: 100, seen })
+    }
+
+    #[test]
+    fn without_a_feed_client_no_frame_may_have_been_made() {
+        assert_eq!(void(None, 0, 3), None);
+        assert_eq!(void(None, 100, 3).as_deref(), Some("sent 100, but frames 100"));
+    }
+
+    #[test]
+    fn a_feed_client_must_see_every_message_once_and_the_node_makes_few_frames_of_its_own() {
+        assert_eq!(void(Some((100, 100)), 100, 3), None);
+        assert_eq!(void(Some((100, 100)), 102, 3), None);
+        assert_eq!(void(Some((100, 100)), 103, 3).as_deref(), Some("sent 100, but frames 103"));
+        assert_eq!(void(Some((100, 100)), 104, 10), None);
+        assert!(void(Some((100, 100)), 99, 3).is_some());
+        assert!(void(Some((99, 99)), 100, 3).is_some());
+        assert!(void(Some((100, 99)), 100, 3).is_some(), "one message was shown twice");
+    }
+
+    #[test]
+    fn only_ours_without_a_feed_client_is_judged() {
+        for row in ROWS {
+            let lines = lines(row);
+            let judged: Vec<_> = lines.iter().filter(|line| line.ratio_max(&row).is_some()).collect();
+            assert_eq!(
+                judged.iter().map(|line| line.name()).collect::<Vec<_>>(),
+                ["peerage", "peerage-smol"]
+            );
+            let with_feed = lines.iter().filter(|line| line.name().ends_with(WITH_FEED)).count();
+            assert_eq!(with_feed, if row.rate_per_s == 4_000 { 0 } else { 2 }, "{}", row.name);
+        }
+    }
 }

@@ -10,6 +10,7 @@ use peerage_conformance::control::Control;
 use peerage_conformance::scratch::Scratch;
 use serde_json::Value;
 
+use super::batch::Batches;
 use super::feed::Feed;
 use crate::run::read;
 
@@ -105,16 +106,29 @@ impl Ours {
         Control::connect(self.data_dir.path()).map_err(|e| e.to_string())
     }
 
+    /// A client of the control service that announces in batches.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub(crate) fn batches(&self) -> Result<Batches, String> {
+        Batches::connect(&self.told("admin.addr")?, &self.told("admin.key")?)
+    }
+
+    /// What the node wrote into this file of its data directory.
+    fn told(&self, file: &str) -> Result<String, String> {
+        let path = self.data_dir.path().join(file);
+        let text = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+        Ok(text.trim().to_owned())
+    }
+
     /// The page of metrics.
     ///
     /// # Errors
     /// If it cannot be read.
     pub(crate) fn metrics(&self) -> Result<String, String> {
-        let path = self.data_dir.path().join("admin.addr");
-        let address = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-        let address = address.trim();
+        let address = self.told("admin.addr")?;
         let get = || -> std::io::Result<String> {
-            let mut stream = TcpStream::connect(address)?;
+            let mut stream = TcpStream::connect(&address)?;
             stream.set_read_timeout(Some(START_MAX))?;
             write!(stream, "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
             let mut answer = String::new();

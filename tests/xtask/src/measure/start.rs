@@ -97,7 +97,7 @@ pub(super) fn measure(kinds: &Kinds, options: &Options) -> Result<(), String> {
 }
 
 fn start(kinds: &Kinds, name: &'static str) -> Result<(Alive, Duration), String> {
-    if let Some((_, binary)) = kinds.ours().iter().find(|(ours, _)| *ours == name) {
+    if let Some(binary) = kinds.binary(name) {
         let ours = Ours::start(binary, &[])?;
         let start = ours.start;
         return Ok((Alive::Ours(ours), start));
