@@ -128,7 +128,7 @@ fn t057a_mining_on_is_a_frame() {
 }
 
 #[test]
-fn t057b_a_new_connection_is_greeted_and_the_topic_is_the_fallback_without_an_envelope() {
+fn t057_a_new_connection_is_greeted_and_the_topic_is_the_fallback_without_an_envelope() {
     use peerage_core::input::{Failed, OpResult};
     let mut rig = Rig::started(Config { envelope: Envelope::Required, ..legacy() });
     let done = rig.connect(1, peer(1));

@@ -161,9 +161,16 @@ impl Node {
     }
 
     pub fn signal(&self, name: &str) {
-        let done =
-            Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status().unwrap();
-        assert!(done.success());
+        let signal = match name {
+            "INT" => rustix::process::Signal::INT,
+            "TERM" => rustix::process::Signal::TERM,
+            "KILL" => rustix::process::Signal::KILL,
+            "STOP" => rustix::process::Signal::STOP,
+            "CONT" => rustix::process::Signal::CONT,
+            other => panic!("no signal {other}"),
+        };
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
     }
 
     /// Waits for the end and gives the exit code.

@@ -15,9 +15,9 @@ mod workspace;
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: cargo xtask test [--list | --stage NAME]
-       cargo xtask measure gossip [--runs N] [--quick] [--profile dist]   CPU a message, loss and memory beside the Go message bus
-       cargo xtask measure publish [--runs N] [--quick] [--profile dist]  CPU a message published, and loss, beside the same
-       cargo xtask measure start [--runs N] [--quick] [--profile dist]    start to listening, idle memory and CPU, beside the same
+       cargo xtask measure gossip [--runs N] [--quick] [--profile shipped|release|dist|small]   CPU a message, loss and memory beside the Go message bus
+       cargo xtask measure publish [--runs N] [--quick] [--profile shipped|release|dist|small]  CPU a message published, and loss, beside the same
+       cargo xtask measure start [--runs N] [--quick] [--profile shipped|release|dist|small]    start to listening, idle memory and CPU, beside the same
        cargo xtask checklist";
 
 fn main() -> ExitCode {

@@ -13,8 +13,8 @@ use crate::workspace::Workspace;
 const RUST: [&str; 3] = ["cargo", "rustc", "rustdoc"];
 /// A C compiler: itself, and what it calls to assemble, link and archive.
 const C_COMPILER: [&str; 4] = ["cc", "as", "ld", "ar"];
-/// The system's own: a shell, and what sends signals.
-const SYSTEM: [&str; 2] = ["sh", "kill"];
+/// The system's own.
+const SYSTEM: [&str; 1] = ["sh"];
 /// Variables that are passed on: how crates are built, and how it is told.
 const KEPT: [&str; 3] = ["CARGO_PROFILE_DEV_DEBUG", "CARGO_PROFILE_TEST_DEBUG", "CARGO_TERM_COLOR"];
 /// Longest run of the tests, built before.
