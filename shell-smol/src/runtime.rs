@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use async_io::Async;
+use futures::channel::mpsc;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
@@ -57,8 +58,18 @@ impl Runtime for Smol {
     }
 
     fn signals(&self) -> io::Result<BoxStream<'static, ()>> {
-        let caught = async_signal::Signals::new([async_signal::Signal::Int, async_signal::Signal::Term])?;
-        Ok(caught.filter_map(|signal| futures::future::ready(signal.ok().map(drop))).boxed())
+        let mut caught = async_signal::Signals::new([async_signal::Signal::Int, async_signal::Signal::Term])?;
+        // Two are of use: to stop, and to stop at once.
+        let (mut tell, told) = mpsc::channel(2);
+        // The signals' own stream asks the system whenever it is looked at, and the event loop looks at each input.
+        spawn(async move {
+            while let Some(signal) = caught.next().await {
+                if signal.is_ok() && tell.try_send(()).is_err_and(|error| error.is_disconnected()) {
+                    return;
+                }
+            }
+        });
+        Ok(told.boxed())
     }
 }
 

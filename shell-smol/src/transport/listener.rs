@@ -68,6 +68,11 @@ impl Listener {
         self.id
     }
 
+    /// The address that it is bound to.
+    pub(super) fn ip(&self) -> IpAddr {
+        self.local.ip()
+    }
+
     pub(super) fn port(&self) -> u16 {
         self.local.port()
     }

@@ -56,8 +56,12 @@ impl Tcp {
             let own = listener.port() == remote.port() && listener.reports(remote.ip());
             !own && listener.reaches(remote.ip())
         };
-        let port = self.listeners.iter().find(serves)?.port();
-        Some(SocketAddr::new(unspecified(remote.ip()), port))
+        let listener = self.listeners.iter().find(serves)?;
+        // Elsewhere the route chooses the address. On loopback the listener's own is as good, and no stranger's socket on
+        // the same port of another one is in the way.
+        let own = listener.ip();
+        let ip = if own.is_loopback() { own } else { unspecified(remote.ip()) };
+        Some(SocketAddr::new(ip, listener.port()))
     }
 
     fn wake(&mut self) {

@@ -62,7 +62,12 @@ impl AsyncRead for Stream {
             match self.socket.get_ref().read(buf) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.read_blocked = true,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                done => return Poll::Ready(done),
+                done => {
+                    // Less than there was room for: that was all. What has come since, the end included, the reactor
+                    // tells at once, for it tells what is there and not what changes.
+                    self.read_blocked = matches!(done, Ok(read) if read > 0 && read < buf.len());
+                    return Poll::Ready(done);
+                }
             }
         }
     }
@@ -121,6 +126,23 @@ mod tests {
             assert_eq!(&buf, b"hello");
             near.close().await.unwrap();
             assert_eq!(far.read(&mut buf).await.unwrap(), 0);
+        });
+    }
+
+    #[test]
+    fn what_comes_after_a_short_read_is_read_and_so_is_the_end() {
+        let (mut near, mut far) = pair();
+        async_io::block_on(async {
+            let mut buf = [0; 64];
+            for word in [&b"one"[..], b"two", b"three"] {
+                near.write_all(word).await.unwrap();
+                let read = far.read(&mut buf).await.unwrap();
+                assert_eq!(&buf[..read], word);
+                assert!(far.read_blocked, "that was all there was");
+            }
+            near.close().await.unwrap();
+            assert_eq!(far.read(&mut buf).await.unwrap(), 0);
+            assert_eq!(far.read(&mut buf).await.unwrap(), 0, "and stays so");
         });
     }
 
