@@ -3,6 +3,8 @@
 
 pub mod config;
 pub mod interest;
+pub mod seen;
+pub mod share;
 pub mod watchdog;
 
 use alloc::string::String;
