@@ -3,8 +3,10 @@
 
 pub mod config;
 pub mod interest;
+pub mod message_cache;
 pub mod seen;
 pub mod share;
+pub mod topic;
 pub mod watchdog;
 
 use alloc::string::String;
@@ -152,3 +154,4 @@ codec_enum!(Action {
 });
 codec_enum!(PublishError { 0 => NoPeers, 1 => QueuesFull, 2 => Refused(reason) });
 alter_leaf!(Topic => |topic| topic.0 = alloc::format!("{}x", topic.0).into());
+alter_leaf!(MessageId => |id| id.0 = [&id.0[..], b"x"].concat().into());
