@@ -1,9 +1,11 @@
 //! Pubsub: the vocabulary between the core and the router (publish, delivered, report), its configuration, and the
 //! watchdog over peers that fell silent. The router itself moves in here; nothing outside this folder will notice.
 
+pub mod backoff;
 pub mod config;
 pub mod interest;
 pub mod message_cache;
+pub mod promises;
 pub mod seen;
 pub mod share;
 pub mod topic;
