@@ -5,6 +5,7 @@ pub mod backoff;
 pub mod config;
 pub mod interest;
 pub mod message_cache;
+pub mod peers;
 pub mod promises;
 pub mod seen;
 pub mod share;
