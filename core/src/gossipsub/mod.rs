@@ -8,6 +8,7 @@ pub mod mesh;
 pub mod message_cache;
 pub mod peers;
 pub mod promises;
+pub mod score;
 pub mod seen;
 pub mod share;
 pub mod topic;
