@@ -4,6 +4,7 @@
 pub mod backoff;
 pub mod config;
 pub mod interest;
+pub mod lazy;
 pub mod mesh;
 pub mod message_cache;
 pub mod peers;
