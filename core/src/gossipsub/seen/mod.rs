@@ -75,7 +75,8 @@ pub struct Bounds {
     pub pending_bytes_max: u64,
     /// Further senders remembered for one copy; who comes later is not told of the outcome.
     pub senders_max: u32,
-    /// Ids seen, those of pending copies included. An id takes some 150 bytes.
+    /// Ids seen, those of pending copies included. An id takes some 150 bytes. A peer that is our only one may hold a
+    /// quarter of it, and has to for as long as ids are kept: the default bears some 8,700 messages a second from it.
     pub seen_max: u32,
     /// Identities that failed.
     pub refused_max: u32,
@@ -91,7 +92,7 @@ impl Default for Bounds {
             pending_max: 8_192,
             pending_bytes_max: 32 << 20,
             senders_max: 64,
-            seen_max: 1 << 18,
+            seen_max: 1 << 22,
             refused_max: 16_384,
             peers_max: 1_000,
             ttl: Duration::from_secs(120),

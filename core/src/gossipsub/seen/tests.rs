@@ -154,6 +154,13 @@ fn a_peer_over_its_share_is_dropped_and_pushes_nothing_out() {
 }
 
 #[test]
+fn a_neighbour_that_is_alone_may_deliver_eight_thousand_messages_a_second_for_as_long_as_ids_are_kept() {
+    let bounds = Bounds::default();
+    let shares = Shares::new(bounds.seen_max.into(), bounds.peers_max);
+    assert!(shares.admits(&peer(1), 8_000 * bounds.ttl.as_secs()));
+}
+
+#[test]
 fn pending_copies_are_bounded_in_bytes_too() {
     let mut seen = small();
     // 125 bytes are guaranteed, 250 of the common 500 for the first.
