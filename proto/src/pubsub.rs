@@ -4,6 +4,7 @@
 //! limits are checked before memory is taken. What is written is what go-libp2p writes: fields in the order of their
 //! numbers, then the unknown ones.
 
+mod control;
 mod message;
 mod rpc;
 mod wire;
@@ -11,8 +12,9 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+pub use control::{Control, Extensions, Graft, IDontWant, IHave, IWant, PeerInfo, Prune};
 pub use message::Message;
-pub use rpc::{Control, Graft, IDontWant, IHave, IWant, PeerInfo, Prune, Rpc, RpcLimits, Subscription};
+pub use rpc::{Excess, Rpc, RpcLimits, Subscription};
 
 use core::fmt;
 
@@ -21,6 +23,9 @@ pub const SIGNING_PREFIX: &[u8] = b"libp2p-pubsub:";
 
 /// Largest RPC that peers send and take, in bytes, without its length prefix.
 pub const RPC_BYTES_MAX: usize = 1 << 20;
+
+/// Longest message id that is kept or asked for, in bytes. Ids of this family are 46 bytes long.
+pub const MESSAGE_ID_BYTES_MAX: usize = 128;
 
 /// Why bytes are no message or RPC, and at which byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +45,8 @@ pub enum PubsubErrorKind {
     WireType,
     /// It has more entries of a kind than [`RpcLimits`] allow.
     Limit,
+    /// Its id is longer than [`MESSAGE_ID_BYTES_MAX`]: the author's profile and ours are incompatible.
+    Incompatible,
 }
 
 impl fmt::Display for PubsubError {
@@ -48,6 +55,7 @@ impl fmt::Display for PubsubError {
             PubsubErrorKind::Malformed => "broken protobuf",
             PubsubErrorKind::WireType => "field of a wrong wire type",
             PubsubErrorKind::Limit => "too many entries",
+            PubsubErrorKind::Incompatible => "message id that is too long",
         };
         write!(f, "pubsub: {what} at byte {}", self.at)
     }

@@ -1,8 +1,18 @@
 //! Pubsub: the vocabulary between the core and the router (publish, delivered, report), its configuration, and the
 //! watchdog over peers that fell silent. The router itself moves in here; nothing outside this folder will notice.
 
+pub mod backoff;
 pub mod config;
 pub mod interest;
+pub mod lazy;
+pub mod mesh;
+pub mod message_cache;
+pub mod peers;
+pub mod promises;
+pub mod score;
+pub mod seen;
+pub mod share;
+pub mod topic;
 pub mod watchdog;
 
 use alloc::string::String;
@@ -150,3 +160,4 @@ codec_enum!(Action {
 });
 codec_enum!(PublishError { 0 => NoPeers, 1 => QueuesFull, 2 => Refused(reason) });
 alter_leaf!(Topic => |topic| topic.0 = alloc::format!("{}x", topic.0).into());
+alter_leaf!(MessageId => |id| id.0 = [&id.0[..], b"x"].concat().into());

@@ -4,7 +4,7 @@ use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
 use super::wire::{Fields, write_bytes};
-use super::{PubsubError, SIGNING_PREFIX};
+use super::{MESSAGE_ID_BYTES_MAX, PubsubError, PubsubErrorKind, SIGNING_PREFIX};
 use crate::peer_id::PeerId;
 
 /// A published message. A field is `None` when it is not there, which is something else than empty.
@@ -70,7 +70,9 @@ impl<'a> Message<'a> {
         };
     }
 
-    /// Appends the message: known fields in the order of their numbers, then the unknown ones.
+    /// Appends the message in its canonical form: known fields in the order of their numbers, each once and with lengths as
+    /// short as can be, then the unknown ones as they came. Copies are told apart by it, and it is what is forwarded: bytes
+    /// of another order would give one message many names.
     pub fn encode(&self, out: &mut Vec<u8>) {
         self.write(true, out);
     }
@@ -101,6 +103,18 @@ impl<'a> Message<'a> {
         let mut id = Vec::with_capacity(self.from.map_or(0, <[u8]>::len) + self.seqno.map_or(0, <[u8]>::len));
         self.write_message_id(&mut id);
         id
+    }
+
+    /// Proves that the message id is not longer than [`MESSAGE_ID_BYTES_MAX`].
+    ///
+    /// # Errors
+    /// [`PubsubErrorKind::Incompatible`] when it is. It says nothing about a place: the length is that of two fields.
+    pub fn check_id(&self) -> Result<(), PubsubError> {
+        let length = self.from.map_or(0, <[u8]>::len).saturating_add(self.seqno.map_or(0, <[u8]>::len));
+        if length > MESSAGE_ID_BYTES_MAX {
+            return Err(PubsubError { kind: PubsubErrorKind::Incompatible, at: 0 });
+        }
+        Ok(())
     }
 
     /// Appends the message id.

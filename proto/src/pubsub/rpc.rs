@@ -2,11 +2,14 @@
 
 use alloc::vec::Vec;
 
+use super::control::{Budget, Control};
 use super::message::Message;
 use super::wire::{FieldAt, Fields, write_bytes, write_nested, write_varint};
 use super::{PubsubError, PubsubErrorKind};
 
-/// Most entries of an RPC. Beyond a limit the whole RPC is refused.
+/// Most entries of an RPC. Beyond a limit on subscriptions or messages the whole RPC is refused. Control beyond its limits
+/// is left out and counted in [`Excess`]: an honest Go peer sends as much of it as fits into an RPC, and a frame refused
+/// for that would take its messages along.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RpcLimits {
     /// Most changes of subscription.
@@ -17,12 +20,32 @@ pub struct RpcLimits {
     pub control_max: usize,
     /// Most message ids in all control messages together. Go peers name up to 5,000 in one IHAVE.
     pub message_ids_max: usize,
+    /// Most bytes of control messages: of their ids, and of entries without ids, field keys and lengths included. What
+    /// comes after is not decoded.
+    pub control_bytes_max: usize,
 }
 
 impl Default for RpcLimits {
     fn default() -> Self {
-        Self { subscriptions_max: 4_096, messages_max: 8_192, control_max: 4_096, message_ids_max: 24_576 }
+        Self {
+            subscriptions_max: 4_096,
+            messages_max: 8_192,
+            control_max: 4_096,
+            message_ids_max: 24_576,
+            control_bytes_max: 512 << 10,
+        }
     }
+}
+
+/// Control that was left out of an RPC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Excess {
+    /// Entries, and peers of PRUNEs, beyond [`RpcLimits::control_max`] or the bytes.
+    pub entries: u32,
+    /// Message ids beyond [`RpcLimits::message_ids_max`] or the bytes.
+    pub ids: u32,
+    /// Message ids longer than [`MESSAGE_ID_BYTES_MAX`]: the sender's profile and ours are incompatible.
+    pub ids_too_long: u32,
 }
 
 /// One frame of gossipsub. Unknown fields are skipped.
@@ -45,89 +68,6 @@ pub struct Subscription<'a> {
     pub topic: Option<&'a [u8]>,
 }
 
-/// Control messages.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Control<'a> {
-    /// Field 1: messages that the sender has.
-    pub ihave: Vec<IHave<'a>>,
-    /// Field 2: messages that the sender wants.
-    pub iwant: Vec<IWant<'a>>,
-    /// Field 3: topics for which the sender takes the receiver into its mesh.
-    pub graft: Vec<Graft<'a>>,
-    /// Field 4: topics for which it does so no longer.
-    pub prune: Vec<Prune<'a>>,
-    /// Field 5: messages that the sender has and does not want again.
-    pub idontwant: Vec<IDontWant<'a>>,
-}
-
-/// Messages of a topic that the sender has.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct IHave<'a> {
-    /// Field 1: the topic's name.
-    pub topic: Option<&'a [u8]>,
-    /// Field 2: message ids.
-    pub message_ids: Vec<&'a [u8]>,
-}
-
-/// Messages that the sender wants.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct IWant<'a> {
-    /// Field 1: message ids.
-    pub message_ids: Vec<&'a [u8]>,
-}
-
-/// A topic for which the sender takes the receiver into its mesh.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Graft<'a> {
-    /// Field 1: the topic's name.
-    pub topic: Option<&'a [u8]>,
-}
-
-/// A topic for which the receiver leaves the sender's mesh.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Prune<'a> {
-    /// Field 1: the topic's name.
-    pub topic: Option<&'a [u8]>,
-    /// Field 2: other peers of the topic.
-    pub peers: Vec<PeerInfo<'a>>,
-    /// Field 3: seconds before the receiver may graft again.
-    pub backoff_s: Option<u64>,
-}
-
-/// A peer named in a PRUNE.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PeerInfo<'a> {
-    /// Field 1: its binary peer id.
-    pub peer_id: Option<&'a [u8]>,
-    /// Field 2: its signed addresses, an envelope of libp2p.
-    pub signed_peer_record: Option<&'a [u8]>,
-}
-
-/// Messages that the sender has and does not want again.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct IDontWant<'a> {
-    /// Field 1: message ids.
-    pub message_ids: Vec<&'a [u8]>,
-}
-
-/// What may still come before a limit is passed.
-struct Budget {
-    limits: RpcLimits,
-    prune_peers: usize,
-    message_ids: usize,
-}
-
-impl Budget {
-    fn take(count: &mut usize, field: &FieldAt<'_>) -> Result<(), PubsubError> {
-        *count = count.checked_sub(1).ok_or_else(|| field.error(PubsubErrorKind::Limit))?;
-        Ok(())
-    }
-
-    fn message_id(&mut self, field: &FieldAt<'_>) -> Result<(), PubsubError> {
-        Self::take(&mut self.message_ids, field)
-    }
-}
-
 /// Pushes unless the list is full.
 fn push<T>(list: &mut Vec<T>, max: usize, field: &FieldAt<'_>, entry: T) -> Result<(), PubsubError> {
     if list.len() >= max {
@@ -138,13 +78,25 @@ fn push<T>(list: &mut Vec<T>, max: usize, field: &FieldAt<'_>, entry: T) -> Resu
 }
 
 impl<'a> Rpc<'a> {
-    /// Reads a frame without its length prefix.
+    /// Reads a frame without its length prefix. Nobody learns what was left out: see [`Rpc::decode_counting`].
     ///
     /// # Errors
-    /// When `bytes` are no protobuf, a known field has a wrong wire type, or one of `limits` is passed.
+    /// As [`Rpc::decode_counting`].
     pub fn decode(bytes: &'a [u8], limits: &RpcLimits) -> Result<Self, PubsubError> {
-        let mut budget =
-            Budget { limits: *limits, prune_peers: limits.control_max, message_ids: limits.message_ids_max };
+        Self::decode_counting(bytes, limits, &mut Excess::default())
+    }
+
+    /// Reads a frame without its length prefix, and adds to `excess` what control was left out.
+    ///
+    /// # Errors
+    /// When `bytes` are no protobuf, a known field has a wrong wire type, or there are more subscriptions or messages than
+    /// `limits` allow.
+    pub fn decode_counting(
+        bytes: &'a [u8],
+        limits: &RpcLimits,
+        excess: &mut Excess,
+    ) -> Result<Self, PubsubError> {
+        let mut budget = Budget::new(limits, excess);
         let mut rpc = Self::default();
         for field in Fields::of(bytes) {
             let field = field?;
@@ -209,147 +161,8 @@ impl<'a> Subscription<'a> {
     }
 }
 
-impl<'a> Control<'a> {
-    fn merge(&mut self, bytes: &'a [u8], budget: &mut Budget) -> Result<(), PubsubError> {
-        let max = budget.limits.control_max;
-        for field in Fields::of(bytes) {
-            let field = field?;
-            match field.number {
-                1 => push(&mut self.ihave, max, &field, IHave::decode(field.bytes()?, budget)?)?,
-                2 => {
-                    let message_ids = decode_ids(field.bytes()?, budget)?;
-                    push(&mut self.iwant, max, &field, IWant { message_ids })?;
-                }
-                3 => push(&mut self.graft, max, &field, Graft { topic: decode_topic(field.bytes()?)? })?,
-                4 => push(&mut self.prune, max, &field, Prune::decode(field.bytes()?, budget)?)?,
-                5 => {
-                    let message_ids = decode_ids(field.bytes()?, budget)?;
-                    push(&mut self.idontwant, max, &field, IDontWant { message_ids })?;
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn write(&self, out: &mut Vec<u8>) {
-        for entry in &self.ihave {
-            write_nested(1, out, |out| {
-                write_optional(1, entry.topic, out);
-                write_ids(2, &entry.message_ids, out);
-            });
-        }
-        for entry in &self.iwant {
-            write_nested(2, out, |out| write_ids(1, &entry.message_ids, out));
-        }
-        for entry in &self.graft {
-            write_nested(3, out, |out| write_optional(1, entry.topic, out));
-        }
-        for entry in &self.prune {
-            write_nested(4, out, |out| entry.write(out));
-        }
-        for entry in &self.idontwant {
-            write_nested(5, out, |out| write_ids(1, &entry.message_ids, out));
-        }
-    }
-}
-
-impl<'a> IHave<'a> {
-    fn decode(bytes: &'a [u8], budget: &mut Budget) -> Result<Self, PubsubError> {
-        let mut entry = Self::default();
-        for field in Fields::of(bytes) {
-            let field = field?;
-            match field.number {
-                1 => entry.topic = Some(field.bytes()?),
-                2 => {
-                    budget.message_id(&field)?;
-                    entry.message_ids.push(field.bytes()?);
-                }
-                _ => {}
-            }
-        }
-        Ok(entry)
-    }
-}
-
-impl<'a> Prune<'a> {
-    fn decode(bytes: &'a [u8], budget: &mut Budget) -> Result<Self, PubsubError> {
-        let mut entry = Self::default();
-        for field in Fields::of(bytes) {
-            let field = field?;
-            match field.number {
-                1 => entry.topic = Some(field.bytes()?),
-                2 => {
-                    Budget::take(&mut budget.prune_peers, &field)?;
-                    entry.peers.push(PeerInfo::decode(field.bytes()?)?);
-                }
-                3 => entry.backoff_s = Some(field.varint()?),
-                _ => {}
-            }
-        }
-        Ok(entry)
-    }
-
-    fn write(&self, out: &mut Vec<u8>) {
-        write_optional(1, self.topic, out);
-        for peer in &self.peers {
-            write_nested(2, out, |out| {
-                write_optional(1, peer.peer_id, out);
-                write_optional(2, peer.signed_peer_record, out);
-            });
-        }
-        if let Some(backoff_s) = self.backoff_s {
-            write_varint(3, backoff_s, out);
-        }
-    }
-}
-
-impl<'a> PeerInfo<'a> {
-    fn decode(bytes: &'a [u8]) -> Result<Self, PubsubError> {
-        let mut entry = Self::default();
-        for field in Fields::of(bytes) {
-            let field = field?;
-            match field.number {
-                1 => entry.peer_id = Some(field.bytes()?),
-                2 => entry.signed_peer_record = Some(field.bytes()?),
-                _ => {}
-            }
-        }
-        Ok(entry)
-    }
-}
-
-fn decode_topic(bytes: &[u8]) -> Result<Option<&[u8]>, PubsubError> {
-    let mut topic = None;
-    for field in Fields::of(bytes) {
-        let field = field?;
-        if field.number == 1 {
-            topic = Some(field.bytes()?);
-        }
-    }
-    Ok(topic)
-}
-
-fn decode_ids<'a>(bytes: &'a [u8], budget: &mut Budget) -> Result<Vec<&'a [u8]>, PubsubError> {
-    let mut ids = Vec::new();
-    for field in Fields::of(bytes) {
-        let field = field?;
-        if field.number == 1 {
-            budget.message_id(&field)?;
-            ids.push(field.bytes()?);
-        }
-    }
-    Ok(ids)
-}
-
-fn write_optional(number: u32, bytes: Option<&[u8]>, out: &mut Vec<u8>) {
+pub(super) fn write_optional(number: u32, bytes: Option<&[u8]>, out: &mut Vec<u8>) {
     if let Some(bytes) = bytes {
         write_bytes(number, bytes, out);
-    }
-}
-
-fn write_ids(number: u32, ids: &[&[u8]], out: &mut Vec<u8>) {
-    for id in ids {
-        write_bytes(number, id, out);
     }
 }

@@ -108,6 +108,7 @@ fn an_rpc_with_all_control_messages_comes_back() {
                 Prune { topic, peers: vec![], backoff_s: None },
             ],
             idontwant: vec![IDontWant { message_ids: ids }],
+            extensions: Some(Extensions { partial_messages: Some(true) }),
         }),
     };
     let mut out = Vec::new();
@@ -120,8 +121,8 @@ fn an_rpc_with_all_control_messages_comes_back() {
 
 #[test]
 fn control_messages_in_parts_are_joined_and_unknown_fields_skipped() {
-    // Two control fields with a GRAFT each; field 4, an unknown control field 6 and an unknown field of a GRAFT.
-    let parts = bytes("1a051a030a01612001 1a0a 1a050a01621001 32 0100".replace(' ', "").as_str());
+    // Two control fields with a GRAFT each; field 4, an unknown control field 7 and an unknown field of a GRAFT.
+    let parts = bytes("1a051a030a01612001 1a0a 1a050a01621001 3a 0100".replace(' ', "").as_str());
     let rpc = rpc(&parts).unwrap();
     let topics: Vec<_> = rpc.control.unwrap().graft.iter().map(|graft| graft.topic.unwrap()).collect();
     assert_eq!(topics, [b"a", b"b"]);
@@ -139,28 +140,114 @@ fn long_nested_messages_get_their_length_in_as_many_bytes_as_it_needs() {
     }
 }
 
+const TWO: RpcLimits = RpcLimits {
+    subscriptions_max: 2,
+    messages_max: 2,
+    control_max: 2,
+    message_ids_max: 2,
+    control_bytes_max: 1 << 10,
+};
+
+fn nest(tag: u8, inner: &[u8]) -> Vec<u8> {
+    [&[tag, inner.len() as u8][..], inner].concat()
+}
+
 #[test]
-fn limits_are_held_before_memory_is_taken() {
-    let limits = RpcLimits { subscriptions_max: 2, messages_max: 2, control_max: 2, message_ids_max: 2 };
-    let twice_and_thrice = |unit: &str, wrap: &dyn Fn(Vec<u8>) -> Vec<u8>| {
-        assert!(Rpc::decode(&wrap(bytes(&unit.repeat(2))), &limits).is_ok(), "{unit}");
-        let error = Rpc::decode(&wrap(bytes(&unit.repeat(3))), &limits).unwrap_err();
+fn more_subscriptions_or_messages_than_allowed_are_refused() {
+    for unit in ["0a00", "1200"] {
+        assert!(Rpc::decode(&bytes(&unit.repeat(2)), &TWO).is_ok(), "{unit}");
+        let error = Rpc::decode(&bytes(&unit.repeat(3)), &TWO).unwrap_err();
         assert_eq!(error.kind, PubsubErrorKind::Limit, "{unit}");
-    };
-    let plain = |inner: Vec<u8>| inner;
-    let nest = |tag: u8, inner: Vec<u8>| [&[tag, inner.len() as u8][..], &inner].concat();
-    let in_control = |inner: Vec<u8>| nest(0x1a, inner);
-    twice_and_thrice("0a00", &plain);
-    twice_and_thrice("1200", &plain);
-    for list in ["0a00", "1200", "1a00", "2200", "2a00"] {
-        twice_and_thrice(list, &in_control);
-        // The same in several control messages.
-        twice_and_thrice(&format!("1a02{list}"), &plain);
     }
-    twice_and_thrice("1200", &|inner| in_control(nest(0x0a, inner)));
-    twice_and_thrice("0a00", &|inner| in_control(nest(0x12, inner)));
-    twice_and_thrice("1200", &|inner| in_control(nest(0x22, inner)));
-    twice_and_thrice("0a00", &|inner| in_control(nest(0x2a, inner)));
+}
+
+/// What is left out of `wire` under the limits of two, and what stays, written again.
+fn excess_of(wire: &[u8], limits: &RpcLimits) -> (Excess, Vec<u8>) {
+    let mut excess = Excess::default();
+    let mut kept = Vec::new();
+    Rpc::decode_counting(wire, limits, &mut excess).unwrap().encode(&mut kept);
+    (excess, kept)
+}
+
+#[test]
+fn control_entries_beyond_their_limit_are_left_out_and_counted() {
+    for list in ["0a00", "1200", "1a00", "2200", "2a00"] {
+        for in_parts in [false, true] {
+            let of = |count: usize| match in_parts {
+                false => nest(0x1a, &bytes(&list.repeat(count))),
+                true => bytes(&format!("1a02{list}").repeat(count)),
+            };
+            let (excess, kept) = excess_of(&of(3), &TWO);
+            assert_eq!(excess, Excess { entries: 1, ..Excess::default() }, "{list}");
+            assert_eq!(kept, nest(0x1a, &bytes(&list.repeat(2))), "{list}");
+            assert_eq!(excess_of(&of(2), &TWO).0, Excess::default(), "{list}");
+        }
+    }
+    let peers = |count: usize| nest(0x1a, &nest(0x22, &bytes(&"1200".repeat(count))));
+    assert_eq!(excess_of(&peers(3), &TWO), (Excess { entries: 1, ..Excess::default() }, peers(2)));
+}
+
+#[test]
+fn ids_beyond_their_limit_are_left_out_and_the_messages_beside_them_stay() {
+    for (tag, unit) in [(0x0a, "1200"), (0x12, "0a00"), (0x2a, "0a00")] {
+        let of = |count: usize| {
+            let control = nest(0x1a, &nest(tag, &bytes(&unit.repeat(count))));
+            [bytes("12031201aa"), control].concat()
+        };
+        assert_eq!(excess_of(&of(2), &TWO), (Excess::default(), of(2)), "{tag}");
+        assert_eq!(excess_of(&of(4), &TWO), (Excess { ids: 2, ..Excess::default() }, of(2)), "{tag}");
+    }
+}
+
+#[test]
+fn control_beyond_its_bytes_is_left_out_whatever_its_kind() {
+    // Ids of 7 bytes, 9 with key and length, in one IWANT; then a GRAFT.
+    let ids = |count: usize| nest(0x12, &nest(0x0a, &[7; 7]).repeat(count));
+    let wire = nest(0x1a, &[ids(4), bytes("1a00")].concat());
+    let limits = |control_bytes_max| RpcLimits { control_bytes_max, ..RpcLimits::default() };
+    assert_eq!(excess_of(&wire, &limits(38)), (Excess::default(), wire.clone()));
+    let (excess, kept) = excess_of(&wire, &limits(37));
+    assert_eq!((excess, kept), (Excess { entries: 1, ..Excess::default() }, nest(0x1a, &ids(4))));
+    let (excess, kept) = excess_of(&wire, &limits(35));
+    assert_eq!((excess, kept), (Excess { entries: 1, ids: 1, ids_too_long: 0 }, nest(0x1a, &ids(3))));
+}
+
+#[test]
+fn an_id_longer_than_any_profile_of_ours_has_is_refused_as_incompatible() {
+    let ids = |lengths: &[usize]| {
+        let ids: Vec<_> = lengths.iter().map(|length| vec![7; *length]).collect();
+        let message_ids = ids.iter().map(Vec::as_slice).collect();
+        let control = Control { ihave: vec![IHave { topic: None, message_ids }], ..Control::default() };
+        let mut wire = Vec::new();
+        Rpc { control: Some(control), ..Rpc::default() }.encode(&mut wire);
+        wire
+    };
+    let (excess, kept) = excess_of(&ids(&[128, 129, 46]), &RpcLimits::default());
+    assert_eq!((excess, kept), (Excess { ids_too_long: 1, ..Excess::default() }, ids(&[128, 46])));
+    let message =
+        |from: &'static [u8]| Message { from: Some(from), seqno: Some(&[1; 8]), ..Message::default() };
+    assert_eq!(message(&[7; 120]).check_id(), Ok(()));
+    let refused = PubsubError { kind: PubsubErrorKind::Incompatible, at: 0 };
+    assert_eq!(message(&[7; 121]).check_id(), Err(refused));
+}
+
+#[test]
+fn extensions_are_told_from_none_and_unknown_ones_are_skipped() {
+    let extensions = |hex: &str| rpc(&bytes(hex)).unwrap().control.unwrap().extensions;
+    assert_eq!(extensions("1a00"), None);
+    assert_eq!(extensions("1a023200"), Some(Extensions::default()));
+    // Field 10, and the extension for tests under 6492434.
+    assert_eq!(extensions("1a0432025001"), Some(Extensions { partial_messages: Some(true) }));
+    assert_eq!(extensions("1a073205 9089e21801".replace(' ', "").as_str()), Some(Extensions::default()));
+    assert!(rpc(&bytes("1a023201")).is_err(), "a length without its bytes");
+    assert!(rpc(&bytes("1a053203520101")).is_err(), "field 10 is no text");
+}
+
+#[test]
+fn lengths_longer_than_they_need_be_are_written_short() {
+    // `from` of one byte whose length takes two; the unknown field 7 keeps its long form.
+    let long = bytes("0a810061 3a810062".replace(' ', "").as_str());
+    assert_eq!(encoded(&message(&long)), bytes("0a01613a810062"));
 }
 
 fn any_bytes() -> impl Strategy<Value = Option<Vec<u8>>> {
