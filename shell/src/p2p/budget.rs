@@ -54,6 +54,8 @@ pub struct Bucket {
     patience: Duration,
     /// How many may come at once, as of `refilled`.
     credit: u64,
+    /// What came beyond the credit: one read can bring more messages than were granted. It is paid back before the next.
+    debt: u64,
     refilled: Instant,
     over_since: Option<Instant>,
 }
@@ -81,7 +83,7 @@ pub const PAUSE: Duration = Duration::from_millis(50);
 impl Bucket {
     /// A full budget.
     pub fn new(rate: u64, patience: Duration, now: Instant) -> Self {
-        Self { rate, patience, credit: rate.saturating_mul(2), refilled: now, over_since: None }
+        Self { rate, patience, credit: rate.saturating_mul(2), debt: 0, refilled: now, over_since: None }
     }
 
     /// Whether to read on.
@@ -104,13 +106,18 @@ impl Bucket {
         let elapsed = now.saturating_duration_since(self.refilled).as_micros();
         let gained = u64::try_from(elapsed).unwrap_or(u64::MAX).saturating_mul(self.rate) / 1_000_000;
         if gained > 0 {
-            self.credit = self.credit.saturating_add(gained).min(self.rate.saturating_mul(2));
+            let paid = self.debt.min(gained);
+            self.debt -= paid;
+            self.credit = self.credit.saturating_add(gained - paid).min(self.rate.saturating_mul(2));
             self.refilled = now;
         }
     }
 
     /// Takes what came.
     pub fn spend(&mut self, count: u64) {
+        // Whoever is owed more than two seconds is a flood soon enough.
+        let beyond = count.saturating_sub(self.credit);
+        self.debt = self.debt.saturating_add(beyond).min(self.rate.saturating_mul(2));
         self.credit = self.credit.saturating_sub(count);
         if self.credit > self.rate {
             self.over_since = None;
@@ -154,15 +161,38 @@ mod tests {
     }
 
     #[test]
+    fn what_came_beyond_the_budget_is_paid_back_before_more_is_read() {
+        let begun = Instant::now();
+        let mut bucket = Bucket::new(100, Duration::from_secs(30), begun);
+        bucket.spend(350);
+        assert_eq!(bucket.ask(begun + Duration::from_secs(1)), Word::Wait, "150 too many take 1.5 s");
+        assert_eq!(bucket.ask(begun + Duration::from_secs(2)), Word::Read(50));
+        // Each read brings 60, whatever was granted: in the long run no more comes than the budget.
+        let (mut now, mut read) = (begun + Duration::from_secs(2), 0);
+        while now < begun + Duration::from_secs(22) {
+            match bucket.ask(now) {
+                Word::Read(_) => {
+                    bucket.spend(60);
+                    read += 60;
+                }
+                Word::Wait => now += PAUSE,
+                Word::Flood => unreachable!("its patience is longer"),
+            }
+        }
+        assert!(read <= 20 * 100 + 200, "{read} in 20 s");
+    }
+
+    #[test]
     fn a_quiet_while_forgives() {
         let mut now = Instant::now();
         let mut bucket = Bucket::new(100, Duration::from_secs(1), now);
+        bucket.spend(200);
         for _ in 0..10 {
-            bucket.spend(200);
             assert_eq!(bucket.ask(now), Word::Wait);
             now += Duration::from_secs(2);
             assert_eq!(bucket.ask(now), Word::Read(200));
             bucket.spend(1);
+            bucket.spend(199);
         }
     }
 }
