@@ -7,7 +7,7 @@ use peerage_proto::multiaddr::Multiaddr;
 use peerage_proto::peer_id::PeerId;
 
 use super::table::Table;
-use super::{Config, DisconnectReason};
+use super::{Config, DisconnectReason, PendingId};
 use crate::limits::Limits;
 
 /// Whether `addr` may be dialled or accepted at all: private addresses only where they are allowed (spec 2.5). Names
@@ -35,6 +35,17 @@ pub fn refuse_incoming(
         return Some(DisconnectReason::HandshakeLimit);
     }
     addr.ip().and_then(|address| refuse_address(config, table, address))
+}
+
+/// The unfinished handshake that makes room for one from `addr` when there is none: the oldest of the network with most of
+/// them, so that no number of silent strangers keeps everybody else out.
+pub fn displaces(config: &Config, table: &Table, addr: &Multiaddr) -> Option<PendingId> {
+    let is_full = table.pending_count() >= config.pending_handshakes_max as usize;
+    let may_come = || {
+        passes_gate(config, addr)
+            && addr.ip().and_then(|address| refuse_address(config, table, address)).is_none()
+    };
+    if is_full && may_come() { table.crowding(addr) } else { None }
 }
 
 fn refuse_address(config: &Config, table: &Table, address: IpAddr) -> Option<DisconnectReason> {
@@ -155,6 +166,31 @@ mod tests {
         table.accept(PendingId(7), Pending { addr: addr("/ip4/127.0.1.3/tcp/1"), admitted: true });
         let refused = refuse_incoming(&config, &limits, &table, 0, &addr("/ip4/127.0.2.4/tcp/2"));
         assert_eq!(refused, Some(DisconnectReason::HandshakeLimit));
+    }
+
+    #[test]
+    fn strangers_who_hold_every_place_give_one_to_a_network_that_holds_fewer() {
+        let (mut table, limits, config) = (Table::default(), Limits::default(), Config::default());
+        // 16 networks hold 8 each.
+        for n in 0..u64::from(config.pending_handshakes_max) {
+            let host = addr(&std::format!("/ip4/20.0.{}.1/tcp/{n}", n % 16));
+            assert_eq!(displaces(&config, &table, &host), None, "there is room");
+            assert_eq!(refuse_incoming(&config, &limits, &table, 0, &host), None);
+            table.accept(PendingId(n), Pending { addr: host, admitted: true });
+        }
+        let stranger = addr("/ip4/20.0.3.1/tcp/1");
+        assert_eq!(displaces(&config, &table, &stranger), None, "it holds its share");
+        let newcomer = addr("/ip4/198.51.100.1/tcp/1");
+        assert_eq!(displaces(&config, &table, &newcomer), Some(PendingId(0)), "the oldest of the most");
+        table.displace(PendingId(0));
+        assert_eq!(refuse_incoming(&config, &limits, &table, 0, &newcomer), None);
+        table.accept(PendingId(999), Pending { addr: newcomer, admitted: true });
+        let next = addr("/ip4/198.51.101.1/tcp/1");
+        assert_eq!(displaces(&config, &table, &next), Some(PendingId(1)), "not of the one that holds fewer");
+        assert_eq!(table.check(), Ok(()));
+        let private = addr("/ip4/10.0.0.1/tcp/1");
+        let strict = Config { allow_private: false, ..config };
+        assert_eq!(displaces(&strict, &table, &private), None, "whoever is refused anyway displaces nobody");
     }
 
     #[test]

@@ -131,6 +131,11 @@ impl Connections {
                 Change::None
             }
             Event::Incoming { pending, addr } => {
+                if let Some(oldest) = admission::displaces(config, &self.table, &addr) {
+                    self.table.displace(oldest);
+                    cx.push(Action::Refuse { pending: oldest, reason: DisconnectReason::HandshakeLimit });
+                    cx.counters.refuse(DisconnectReason::HandshakeLimit);
+                }
                 let refused =
                     admission::refuse_incoming(config, cx.limits, &self.table, self.dialer.inflight(), &addr);
                 self.table.accept(pending, Pending { addr: addr.clone(), admitted: refused.is_none() });

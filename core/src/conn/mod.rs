@@ -217,7 +217,7 @@ pub enum Action {
         /// Which.
         pending: PendingId,
     },
-    /// Drop an accepted socket.
+    /// Drop an accepted socket, whether its handshake has begun or not.
     Refuse {
         /// Which.
         pending: PendingId,

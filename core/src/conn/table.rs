@@ -109,6 +109,23 @@ impl Table {
         self.pending.insert(id, pending);
     }
 
+    /// The oldest unfinished handshake of the network that holds most of them, if that is more than the network of `addr`
+    /// holds.
+    pub fn crowding(&self, addr: &Multiaddr) -> Option<PendingId> {
+        let held = |addr: &Multiaddr| addr.ip().map_or(0, |address| self.of_subnet(address).pending);
+        let admitted = || self.pending.iter().filter(|(_, pending)| pending.admitted);
+        let most = admitted().map(|(_, pending)| held(&pending.addr)).max()?;
+        let (oldest, _) = admitted().find(|(_, pending)| held(&pending.addr) == most)?;
+        (most > held(addr)).then_some(*oldest)
+    }
+
+    /// An unfinished handshake gives its place to another. It is gone when the shell says so.
+    pub fn displace(&mut self, id: PendingId) {
+        if let Some(pending) = self.end_pending(id) {
+            self.accept(id, Pending { admitted: false, ..pending });
+        }
+    }
+
     /// Takes an accepted socket out.
     pub fn end_pending(&mut self, id: PendingId) -> Option<Pending> {
         let pending = self.pending.remove(&id)?;

@@ -32,6 +32,8 @@ pub struct Arrival {
     pub addr: Multiaddr,
     /// Sending lets the handshake begin.
     pub admit: oneshot::Sender<()>,
+    /// Sending ends a handshake that has begun.
+    pub cut: oneshot::Sender<()>,
 }
 
 /// Sockets accepted and not yet taken over, oldest first. The swarm reports each at once, so at most one waits.
@@ -141,14 +143,15 @@ impl Transport for Gate {
         let event = ready!(Pin::new(&mut self.inner).poll(cx));
         if let TransportEvent::Incoming { send_back_addr, .. } = &event {
             let (admit, admitted) = oneshot::channel();
-            let arrival = Arrival { addr: send_back_addr.clone(), admit };
+            let (cut, is_cut) = oneshot::channel();
+            let arrival = Arrival { addr: send_back_addr.clone(), admit, cut };
             self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).push_back(arrival);
             let (budget, traffic, addr) = (self.budget.clone(), self.traffic.clone(), send_back_addr.clone());
             return Poll::Ready(event.map_upgrade(move |upgrade| {
                 async move {
                     admitted.await.map_err(|_| io::Error::from(io::ErrorKind::ConnectionRefused))?;
                     Ok(Metered::new(upgrade.await?, budget, traffic.begin(&addr))
-                        .accepted(FIRST_BYTE_TIMEOUT))
+                        .accepted(FIRST_BYTE_TIMEOUT, is_cut))
                 }
                 .boxed()
             }));
@@ -167,16 +170,31 @@ pub struct Metered {
     pause: Option<Delay>,
     /// Whoever dialled us speaks first; set until it has.
     silence: Option<Delay>,
+    /// Whether an accepted socket has to give its place to another; set until its handshake has ended.
+    cut: Option<oneshot::Receiver<()>>,
 }
 
 impl Metered {
     fn new(socket: Socket, budget: Budget, counted: Counted) -> Self {
         let bucket = Bucket::new(budget.bytes_per_second_max, budget.patience, Instant::now());
-        Self { socket, counted, budget, bucket, pause: None, silence: None }
+        Self { socket, counted, budget, bucket, pause: None, silence: None, cut: None }
     }
 
-    fn accepted(self, first_byte: Duration) -> Self {
-        Self { silence: Some(Delay::new(first_byte)), ..self }
+    fn accepted(self, first_byte: Duration, cut: oneshot::Receiver<()>) -> Self {
+        Self { silence: Some(Delay::new(first_byte)), cut: Some(cut), ..self }
+    }
+
+    /// Ready when the socket has to give its place to another.
+    fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(cut) = &mut self.cut else { return Poll::Pending };
+        match ready!(cut.poll_unpin(cx)) {
+            Ok(()) => Poll::Ready(()),
+            // Its handshake has ended: nobody will cut it any more.
+            Err(oneshot::Canceled) => {
+                self.cut = None;
+                Poll::Pending
+            }
+        }
     }
 
     /// How many bytes may be read, when any may be.
@@ -202,6 +220,9 @@ impl Metered {
 
 impl AsyncRead for Metered {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        if self.poll_cut(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         let credit = ready!(self.poll_budget(cx))?;
         let most = buf.len().min(usize::try_from(credit).unwrap_or(usize::MAX));
         let Poll::Ready(read) = Pin::new(&mut self.socket).poll_read(cx, &mut buf[..most])? else {
@@ -287,6 +308,22 @@ mod tests {
     }
 
     #[test]
+    fn a_socket_that_gives_its_place_to_another_ends_though_it_says_nothing() {
+        let (cut, is_cut) = oneshot::channel();
+        let mut socket = metered(1 << 20, Duration::ZERO).accepted(Duration::from_secs(3600), is_cut);
+        socket.socket = Box::new(futures::io::Cursor::new(Vec::new()));
+        let mut cx = Context::from_waker(futures::task::noop_waker_ref());
+        cut.send(()).unwrap();
+        let read = Pin::new(&mut socket).poll_read(&mut cx, &mut [0; 8]);
+        assert!(matches!(read, Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionAborted));
+        let (cut, is_cut) = oneshot::channel();
+        let mut socket = metered(1 << 20, Duration::ZERO).accepted(Duration::from_secs(3600), is_cut);
+        drop(cut);
+        block_on(socket.read_exact(&mut [0; 8])).unwrap();
+        assert!(socket.cut.is_none(), "its handshake has ended: it is asked no more");
+    }
+
+    #[test]
     fn a_socket_within_its_budget_is_read_at_once() {
         let mut socket = metered(1 << 20, Duration::ZERO);
         block_on(socket.read_exact(&mut vec![0; 2 << 20])).unwrap();
@@ -327,7 +364,7 @@ mod tests {
     fn who_connects_and_says_nothing_gives_its_place_back() {
         let mut socket = metered(1 << 20, Duration::ZERO);
         socket.socket = Box::new(Silent);
-        let mut socket = socket.accepted(Duration::from_millis(50));
+        let mut socket = socket.accepted(Duration::from_millis(50), oneshot::channel().1);
         let error = block_on(socket.read(&mut [0; 1])).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }

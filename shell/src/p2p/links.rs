@@ -18,6 +18,8 @@ pub struct Links {
     by_core: BTreeMap<ConnectionId, swarm::ConnectionId>,
     pending: HashMap<swarm::ConnectionId, PendingId>,
     waiting: BTreeMap<PendingId, oneshot::Sender<()>>,
+    /// Handshakes that can be cut.
+    cuts: BTreeMap<PendingId, oneshot::Sender<()>>,
     dials: HashMap<swarm::ConnectionId, OpId>,
     closing: HashSet<swarm::ConnectionId>,
     traffic: BTreeMap<ConnectionId, Counter>,
@@ -36,11 +38,17 @@ impl Links {
         self.next
     }
 
-    /// A socket was accepted; `admit` lets its handshake begin.
-    pub fn arrived(&mut self, id: swarm::ConnectionId, admit: oneshot::Sender<()>) -> PendingId {
+    /// A socket was accepted; `admit` lets its handshake begin, and `cut` ends it.
+    pub fn arrived(
+        &mut self,
+        id: swarm::ConnectionId,
+        admit: oneshot::Sender<()>,
+        cut: oneshot::Sender<()>,
+    ) -> PendingId {
         let pending = PendingId(self.number());
         self.pending.insert(id, pending);
         self.waiting.insert(pending, admit);
+        self.cuts.insert(pending, cut);
         pending
     }
 
@@ -52,15 +60,21 @@ impl Links {
         }
     }
 
-    /// Drops an accepted socket.
+    /// Drops an accepted socket, whether its handshake has begun or not.
     pub fn refuse(&mut self, pending: PendingId) {
-        self.waiting.remove(&pending);
+        let waits = self.waiting.remove(&pending).is_some();
+        let cut = self.cuts.remove(&pending);
+        if let (false, Some(cut)) = (waits, cut) {
+            // It fails only when the socket has gone meanwhile, which is reported on its own.
+            let _ = cut.send(());
+        }
     }
 
     /// A handshake ended, well or not.
     pub fn handshake_ended(&mut self, id: swarm::ConnectionId) -> Option<PendingId> {
         let pending = self.pending.remove(&id)?;
         self.waiting.remove(&pending);
+        self.cuts.remove(&pending);
         Some(pending)
     }
 
@@ -114,7 +128,7 @@ impl Links {
 
     /// Whether nothing is left: every connection, handshake and dial has ended.
     pub fn is_empty(&self) -> bool {
-        self.by_swarm.is_empty() && self.pending.is_empty() && self.dials.is_empty()
+        self.by_swarm.is_empty() && self.pending.is_empty() && self.cuts.is_empty() && self.dials.is_empty()
     }
 }
 
@@ -130,7 +144,7 @@ mod tests {
     fn nothing_is_left_of_a_connection_that_ended() {
         let mut links = Links::default();
         let (admit, mut admitted) = oneshot::channel();
-        let pending = links.arrived(swarm_id(1), admit);
+        let pending = links.arrived(swarm_id(1), admit, oneshot::channel().0);
         links.admit(pending);
         assert_eq!(admitted.try_recv(), Ok(Some(())));
         assert_eq!(links.handshake_ended(swarm_id(1)), Some(pending));
@@ -160,10 +174,28 @@ mod tests {
     }
 
     #[test]
+    fn a_handshake_that_has_begun_is_cut_and_one_that_has_ended_is_left_alone() {
+        let mut links = Links::default();
+        for ended in [false, true] {
+            let (admit, _admitted) = oneshot::channel();
+            let (cut, mut is_cut) = oneshot::channel();
+            let pending = links.arrived(swarm_id(1), admit, cut);
+            links.admit(pending);
+            if ended {
+                links.handshake_ended(swarm_id(1));
+            }
+            links.refuse(pending);
+            assert_eq!(is_cut.try_recv(), if ended { Err(oneshot::Canceled) } else { Ok(Some(())) });
+            links.handshake_ended(swarm_id(1));
+        }
+        assert!(links.is_empty());
+    }
+
+    #[test]
     fn refusing_drops_the_socket() {
         let mut links = Links::default();
         let (admit, mut admitted) = oneshot::channel();
-        let pending = links.arrived(swarm_id(1), admit);
+        let pending = links.arrived(swarm_id(1), admit, oneshot::channel().0);
         links.refuse(pending);
         assert!(admitted.try_recv().is_err(), "the waiting handshake sees its word-giver gone");
         assert_eq!(links.handshake_ended(swarm_id(1)), Some(pending));

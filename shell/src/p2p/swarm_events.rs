@@ -79,7 +79,7 @@ impl P2p {
         let Some(arrival) = arrival.filter(|arrival| arrival.addr == *from) else { return };
         // Without demand the arrival is dropped, which refuses the socket.
         let Some(addr) = convert::addr(from).filter(|_| self.accepting) else { return };
-        let pending = self.links.arrived(id, arrival.admit);
+        let pending = self.links.arrived(id, arrival.admit, arrival.cut);
         self.conn(Event::Incoming { pending, addr });
     }
 

@@ -146,6 +146,9 @@ impl World {
     }
 
     pub(super) fn refuse(&mut self, node: usize, pending: PendingId) {
+        if self.links.get(&pending.0).is_some_and(|link| link.open) {
+            return; // The handshake was over first.
+        }
         if let Some(link) = self.links.remove(&pending.0) {
             let error = DialError::Unreachable("refused".into());
             let delay = self.latency(pending.0);
