@@ -240,8 +240,8 @@ fn listen_mode(reader: &Reader<'_>) -> Result<ListenMode, ConfigError> {
 fn conn_config(reader: &Reader<'_>, listen: Vec<Multiaddr>) -> Result<conn::Config, ConfigError> {
     Ok(conn::Config {
         listen,
-        bootstrap: reader.multiaddrs("p2p_bootstrap_peers")?,
-        static_peers: reader.multiaddrs("p2p_static_peers")?,
+        bootstrap: reader.peers("p2p_bootstrap_peers")?,
+        static_peers: reader.peers("p2p_static_peers")?,
         // Any other text means server (spec 2.5). Who is silent is not found in the DHT either (spec 14.3).
         dht_mode: match reader.text("p2p_dht_mode").as_str() {
             _ if reader.text("listen_mode") == "silent" => DhtMode::Off,

@@ -233,12 +233,24 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A list of multiaddrs.
+    /// A list of multiaddrs that can be dialled: TCP, or `/dnsaddr`, which may become that.
     ///
     /// # Errors
     /// The first item that is none.
-    pub fn multiaddrs(&self, key: &str) -> Result<Vec<Multiaddr>, ConfigError> {
-        self.list(key).iter().map(|item| self.multiaddr(key, item)).collect()
+    pub fn peers(&self, key: &str) -> Result<Vec<Multiaddr>, ConfigError> {
+        let can_be_dialled = |addr: &Multiaddr| {
+            addr.iter().any(|part| matches!(part, Protocol::Tcp(_) | Protocol::Dnsaddr(_)))
+        };
+        let peer = |item: &String| match self.multiaddr(key, item)? {
+            addr if can_be_dialled(&addr) => Ok(addr),
+            _ => Err(self.item_error(
+                key,
+                item,
+                "only TCP can be dialled",
+                "write an address like /ip4/203.0.113.7/tcp/9905/p2p/<peer id>, or remove it",
+            )),
+        };
+        self.list(key).iter().map(peer).collect()
     }
 
     fn multiaddr(&self, key: &str, item: &str) -> Result<Multiaddr, ConfigError> {

@@ -153,3 +153,19 @@ fn a_file_may_begin_with_a_byte_order_mark_and_control_characters_are_escaped() 
     assert_eq!(loaded("p2p\0port = 5\n", &[], &[]).unwrap_err().key, "p2p\\0port");
     assert_eq!(loaded("non\0sense\n", &[], &[]).unwrap_err().key, "non\\0sense");
 }
+
+#[test]
+fn a_peer_that_is_not_reached_by_tcp_is_refused() {
+    let id = PeerId::from_ed25519(&[1; 32]).to_base58();
+    for key in ["p2p_bootstrap_peers", "p2p_static_peers"] {
+        for item in [format!("/ip4/127.0.0.1/udp/1/quic-v1/p2p/{id}"), format!("/p2p/{id}")] {
+            let error = refused(key, &format!("/ip4/127.0.0.1/tcp/1/p2p/{id}|{item}"));
+            assert_eq!((error.key.as_str(), error.value.as_str()), (key, item.as_str()));
+            assert!(error.problem.contains("only TCP"), "{error}");
+        }
+        for item in ["/dns4/example.com/tcp/1", "/dnsaddr/example.com", "/ip6/::1/tcp/1"] {
+            assert!(loaded("", &[], &[(key, &format!("{item}/p2p/{id}"))]).is_ok(), "{item}");
+        }
+    }
+    assert!(loaded("", &[], &[("p2p_bootstrap_peers", "/dnsaddr/example.com|/ip4/127.0.0.1/tcp/1")]).is_ok());
+}
