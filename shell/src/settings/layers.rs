@@ -83,13 +83,21 @@ impl Layers {
         }
     }
 
-    /// Refuses every value that refers to a secret: it would be shown wherever that value is.
+    /// Refuses every value that refers to a secret, or to what a secret is made of: it would be shown wherever that value is.
     fn refuse_told_secrets(&self) -> Result<(), ConfigError> {
         let files = self.values.iter().map(|(name, (text, origin))| (name.as_str(), text, origin.as_str()));
         let environment = self.environment.iter().map(|(name, text)| (name.as_str(), text, "environment"));
         let flags = self.flags.iter().map(|(name, text)| (*name, text, "--set"));
-        for (name, text, origin) in files.chain(environment).chain(flags) {
-            let Some(secret) = file::references(text).find(|name| keys::is_secret(name)) else { continue };
+        let all: Vec<_> = files.chain(environment).chain(flags).collect();
+        let parts: Vec<&str> = all
+            .iter()
+            .filter(|(name, _, _)| keys::is_secret(name))
+            .flat_map(|(_, text, _)| file::references(text))
+            .collect();
+        for (name, text, origin) in all {
+            let told =
+                |other: &&str| keys::is_secret(other) || !keys::is_secret(name) && parts.contains(other);
+            let Some(secret) = file::references(text).find(told) else { continue };
             return Err(ConfigError {
                 key: name.to_owned(),
                 value: format!("…${{{secret}}}…"),

@@ -84,6 +84,7 @@ fn a_secret_is_put_into_no_other_value() {
         (String::new(), vec![("p2p_private_key", KEY)], vec![("clientName", "a-${p2p_private_key}")]),
         (String::new(), vec![], vec![("p2p_private_key", KEY), ("network", "${p2p_private_key}")]),
         (String::new(), vec![("p2p_shared_key", ""), ("clientName", "${p2p_shared_key}")], vec![]),
+        (format!("RAW = {KEY}\np2p_private_key = ${{RAW}}\nclientName = ${{RAW}}\n"), vec![], vec![]),
         (String::new(), vec![("p2p_other", "${grpc_admin_api_key}")], vec![("clientName", "${p2p_other}")]),
     ] {
         let error = loaded(&file, &environment, &flags).unwrap_err();
