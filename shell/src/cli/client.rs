@@ -1,6 +1,7 @@
 //! Commands that talk to a running node, found by its data directory.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -47,12 +48,7 @@ impl Target {
             return Err(nobody("no process holds its lock".to_owned()));
         }
         let path = data_dir.join("admin.addr");
-        let text =
-            fs::read_to_string(&path).map_err(|error| nobody(format!("{}: {error}", path.display())))?;
-        let mut addr: SocketAddr = text
-            .trim()
-            .parse()
-            .map_err(|_| nobody("its operator listener is off (admin_listen)".to_owned()))?;
+        let mut addr = address(&path)?;
         if addr.ip().is_unspecified() {
             addr.set_ip(if addr.is_ipv4() {
                 [127, 0, 0, 1].into()
@@ -105,19 +101,55 @@ impl Target {
     }
 }
 
+/// Where the node that holds the lock beside `path` says that it listens for commands.
+fn address(path: &Path) -> Result<SocketAddr, Fault> {
+    let unreachable = |problem: String, remedy: &str| {
+        Fault::new(code::UNAVAILABLE, format!("the node cannot be asked: {problem}"), remedy)
+    };
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let problem = format!("it is not ready, or about to end: there is no {} yet", path.display());
+            return Err(unreachable(problem, "wait until it says `ready`, and ask again"));
+        }
+        Err(error) if error.kind() == ErrorKind::InvalidData => String::from("?"),
+        Err(error) => return Err(files::cannot_read(path, &error)),
+    };
+    match text.trim() {
+        "" => Err(unreachable(
+            "its operator listener is off (admin_listen is empty)".to_owned(),
+            "set admin_listen and restart the node, or end it with SIGTERM",
+        )),
+        text => text.parse().map_err(|_| {
+            let problem = format!("{} holds no address", path.display());
+            unreachable(problem, "restart the node, which writes it anew")
+        }),
+    }
+}
+
+/// Why a node refuses: the exit code, and what to do.
+const REFUSALS: [(tonic::Code, u8, &str); 5] = [
+    (tonic::Code::Unauthenticated, code::PERMISSION, OTHER_KEY),
+    (tonic::Code::PermissionDenied, code::PERMISSION, OTHER_KEY),
+    (tonic::Code::Unavailable, code::UNAVAILABLE, "wait until it has stopped, and start it again"),
+    (
+        tonic::Code::InvalidArgument,
+        code::DATA,
+        "give HASH as 64 hex characters, as the node prints it, and --count without HASH",
+    ),
+    (
+        tonic::Code::FailedPrecondition,
+        code::DATA,
+        "name a block that this node has, or leave HASH out for a new one (on regtest)",
+    ),
+];
+
+const OTHER_KEY: &str = "admin.key was changed since the node started: put its key back, or restart the node";
+
 fn refused(status: &Status) -> Fault {
-    let key = matches!(status.code(), tonic::Code::Unauthenticated | tonic::Code::PermissionDenied);
-    let gone = status.code() == tonic::Code::Unavailable;
-    let code = match (key, gone) {
-        (true, _) => code::PERMISSION,
-        (false, true) => code::UNAVAILABLE,
-        (false, false) => code::DATA,
-    };
-    let remedy = if key {
-        "admin.key was changed since the node started: put its key back, or restart the node"
-    } else {
-        ""
-    };
+    let known = REFUSALS.iter().find(|(refusal, _, _)| *refusal == status.code());
+    let (code, remedy) =
+        known.map_or((code::DATA, "look at what the node reports"), |(_, code, remedy)| (*code, *remedy));
     Fault::new(code, format!("the node refuses: {}", status.message()), remedy)
 }
 

@@ -79,6 +79,9 @@ impl Admin {
     }
 
     async fn answer(mut self, request: Request<Incoming>) -> Response<Body> {
+        if request.headers().get_all(header::HOST).iter().count() > 1 {
+            return text(StatusCode::BAD_REQUEST, "the request has more than one Host\n");
+        }
         if !is_local_name(&request) {
             return text(StatusCode::FORBIDDEN, "the Host or Origin of the request is not this listener\n");
         }
@@ -160,16 +163,17 @@ fn origin_fits(headers: &HeaderMap, host: &str) -> bool {
 
 fn text(status: StatusCode, content: &'static str) -> Response<Body> {
     let mut answer = body(status, Bytes::from_static(content.as_bytes()));
-    let headers = answer.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'"));
+    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    answer.headers_mut().insert(header::CONTENT_TYPE, kind);
     answer
 }
 
 fn body(status: StatusCode, content: Bytes) -> Response<Body> {
     let mut answer = Response::new(Body::new(Full::new(content).map_err(|never| match never {})));
     *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'"));
     answer
 }
 

@@ -21,13 +21,13 @@ pub enum Format {
     /// For people; rate-limited by kind of fact.
     #[default]
     Text,
-    /// One JSON object a line, every fact.
+    /// One JSON object a line: every fact, but of what strangers cause at will before they are anybody no more than as text.
     Json,
 }
 
 /// Lines waiting for a reader.
 const LINES_MAX: usize = 4096;
-/// Lines of one kind in one window, as text.
+/// Lines of one kind in one window, as text; as JSON, of the kinds of [`is_cut_as_json`].
 const KIND_LINES_MAX: u32 = 10;
 /// The window.
 const WINDOW: Duration = Duration::from_secs(10);
@@ -62,7 +62,7 @@ impl Report {
     /// Tells one fact.
     pub fn notice(&mut self, notice: &Notice) {
         if let Some(before) = self.wanted(kind_of(notice)) {
-            self.write(&event(notice), before);
+            self.write(event(notice), before);
         }
     }
 
@@ -82,18 +82,19 @@ impl Report {
             "url": record.url,
             "peer_id": record.peer_id,
         });
-        self.write(&event, before);
+        self.write(event, before);
     }
 
     /// Tells one fact of the shell's own, given as a JSON object with a member `event`. These are few.
     pub fn event(&mut self, event: &Value) {
-        self.write(event, 0);
+        self.write(event.clone(), 0);
     }
 
-    /// Whether a line of this kind is to be made: as text each kind has its share, and what is kept back is counted. Gives
-    /// how many were kept back before. Asked first, so that a line that nobody gets costs nothing.
+    /// Whether a line of this kind is to be made: as text each kind has its share, as JSON those have that strangers cause,
+    /// and what is kept back is counted. Gives how many were kept back before. Asked first, so that a line that nobody gets
+    /// costs nothing.
     fn wanted(&mut self, kind: &'static str) -> Option<u64> {
-        if self.format == Format::Json {
+        if self.format == Format::Json && !is_cut_as_json(kind) {
             return Some(0);
         }
         let now = Instant::now();
@@ -111,16 +112,8 @@ impl Report {
         Some(before)
     }
 
-    fn write(&mut self, event: &Value, before: u64) {
-        let line = match (self.format, before) {
-            (Format::Json, _) => event.to_string(),
-            (Format::Text, 0) => text(event),
-            (Format::Text, before) => format!("{} (and {before} more of this kind before)", text(event)),
-        };
-        self.line(line);
-    }
-
-    fn line(&mut self, line: String) {
+    fn write(&mut self, event: Value, before: u64) {
+        let line = line_of(self.format, event, before);
         let sent = self.lines.as_ref().is_some_and(|lines| lines.try_send(line).is_ok());
         if !sent {
             self.lost += 1;
@@ -135,6 +128,24 @@ impl Report {
         while !writer.is_finished() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(1));
         }
+    }
+}
+
+/// Whether strangers cause facts of this kind at will, before they are anybody: thousands a second.
+fn is_cut_as_json(kind: &str) -> bool {
+    matches!(kind, "refused" | "dial_failed")
+}
+
+/// One line: a fact, and how many of its kind were kept back before it.
+fn line_of(format: Format, mut event: Value, before: u64) -> String {
+    match (format, before) {
+        (Format::Json, 0) => event.to_string(),
+        (Format::Json, before) => {
+            event["kept_back"] = before.into();
+            event.to_string()
+        }
+        (Format::Text, 0) => text(&event),
+        (Format::Text, before) => format!("{} (and {before} more of this kind before)", text(&event)),
     }
 }
 
@@ -316,8 +327,30 @@ mod tests {
         report.kinds.get_mut("refused").unwrap().0 = Instant::now() - WINDOW;
         assert_eq!(report.wanted("refused"), Some(90), "what was kept back is told once");
         assert_eq!(report.wanted("refused"), Some(0));
-        let mut whole = Report::new(Format::Json);
-        assert!((0..100).all(|_| whole.wanted("refused") == Some(0)), "as JSON every fact is told");
+    }
+
+    #[test]
+    fn as_json_only_what_strangers_cause_at_will_is_cut() {
+        let mut report = Report::new(Format::Json);
+        for kind in ["refused", "dial_failed"] {
+            assert_eq!((0..100).filter(|_| report.wanted(kind).is_some()).count(), 10, "{kind}");
+        }
+        for kind in ["verdict", "produced", "peer_connected", "peer_disconnected", "banned", "health"] {
+            assert!((0..100).all(|_| report.wanted(kind) == Some(0)), "{kind}");
+        }
+        report.kinds.get_mut("refused").unwrap().0 = Instant::now() - WINDOW;
+        assert_eq!(report.wanted("refused"), Some(90));
+    }
+
+    #[test]
+    fn what_was_kept_back_is_told_with_the_next_line_of_its_kind() {
+        let fact = json!({"event": "refused", "reason": "banned"});
+        let line = |format, before| line_of(format, fact.clone(), before);
+        assert_eq!(line(Format::Text, 90), "refused reason=banned (and 90 more of this kind before)");
+        assert_eq!(line(Format::Text, 0), "refused reason=banned");
+        let told: Value = serde_json::from_str(&line(Format::Json, 90)).unwrap();
+        assert_eq!(told, json!({"event": "refused", "reason": "banned", "kept_back": 90}));
+        assert_eq!(line(Format::Json, 0), fact.to_string(), "nothing kept back: no member");
     }
 
     #[test]

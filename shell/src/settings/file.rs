@@ -11,12 +11,13 @@ pub struct Line {
     pub number: usize,
 }
 
-/// Reads a file's text.
+/// Reads a file's text; a byte order mark before it is skipped.
 ///
 /// # Errors
 /// The number of the first line that is neither empty nor a comment nor `key = value`, and its text.
 pub fn parse(text: &str) -> Result<Vec<Line>, (usize, String)> {
     let mut lines = Vec::new();
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for (index, line) in text.lines().enumerate() {
         let number = index + 1;
         let code = line.split('#').next().unwrap_or_default().trim();

@@ -177,6 +177,14 @@ pub const KEYS: &[Key] = &[
     works("work_per_input_max", "64"),
 ];
 
+/// Settings whose values are shown nowhere and put into no other value.
+const SECRETS: [&str; 3] = ["p2p_private_key", "p2p_shared_key", "grpc_admin_api_key"];
+
+/// Whether `name`, with or without a context, is that of a secret.
+pub fn is_secret(name: &str) -> bool {
+    name.split('.').next().is_some_and(|base| SECRETS.contains(&base))
+}
+
 /// Looks a setting up by its exact name.
 pub fn find(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)

@@ -45,7 +45,7 @@ impl Layers {
     /// Reads the sources and refuses names that are not known.
     ///
     /// # Errors
-    /// An unknown name in a file or a flag, or a line that is no setting.
+    /// An unknown name in a file or a flag, a line that is no setting, a reference to a secret, or an unknown profile.
     pub fn new(sources: &Sources) -> Result<Self, ConfigError> {
         let environment: BTreeMap<_, _> = sources.environment.iter().cloned().collect();
         let variable = |name: &str| environment.get(name).map(String::as_str);
@@ -62,11 +62,51 @@ impl Layers {
             flags.insert(key.name, value.clone());
         }
         let mut layers = Self { values, environment, flags, suffixes, dev: false };
-        layers.dev = match layers.explicit("profile") {
-            Some(found) => found.text == "dev",
-            None => sources.files.is_empty(),
-        };
+        layers.refuse_told_secrets()?;
+        layers.dev = layers.profile_is_dev(sources.files.is_empty())?;
         Ok(layers)
+    }
+
+    fn profile_is_dev(&self, unset: bool) -> Result<bool, ConfigError> {
+        let Some(found) = self.explicit("profile") else { return Ok(unset) };
+        match found.text.as_str() {
+            "" => Ok(unset),
+            "dev" => Ok(true),
+            "standard" => Ok(false),
+            _ => Err(ConfigError {
+                key: "profile".to_owned(),
+                value: found.text,
+                origin: found.origin,
+                problem: "no such choice".to_owned(),
+                remedy: "use one of: dev, standard".to_owned(),
+            }),
+        }
+    }
+
+    /// Refuses every value that refers to a secret, or to what a secret is made of: it would be shown wherever that value is.
+    fn refuse_told_secrets(&self) -> Result<(), ConfigError> {
+        let files = self.values.iter().map(|(name, (text, origin))| (name.as_str(), text, origin.as_str()));
+        let environment = self.environment.iter().map(|(name, text)| (name.as_str(), text, "environment"));
+        let flags = self.flags.iter().map(|(name, text)| (*name, text, "--set"));
+        let all: Vec<_> = files.chain(environment).chain(flags).collect();
+        let parts: Vec<&str> = all
+            .iter()
+            .filter(|(name, _, _)| keys::is_secret(name))
+            .flat_map(|(_, text, _)| file::references(text))
+            .collect();
+        for (name, text, origin) in all {
+            let told =
+                |other: &&str| keys::is_secret(other) || !keys::is_secret(name) && parts.contains(other);
+            let Some(secret) = file::references(text).find(told) else { continue };
+            return Err(ConfigError {
+                key: name.to_owned(),
+                value: format!("…${{{secret}}}…"),
+                origin: origin.to_owned(),
+                problem: format!("`{secret}` is a secret and is put into no other value"),
+                remedy: "remove the reference".to_owned(),
+            });
+        }
+        Ok(())
     }
 
     /// Whether profile `dev` gives the defaults: asked for, or no file was read.
@@ -146,7 +186,8 @@ impl Layers {
         while let Some((head, tail)) = rest.split_once("${") {
             let Some((name, after)) = tail.split_once('}') else { break };
             out.push_str(head);
-            let value = self.environment.get(name).or_else(|| self.in_files(name).map(|(text, _)| text));
+            let outer = self.flags.get(name).or_else(|| self.environment.get(name));
+            let value = outer.or_else(|| self.in_files(name).map(|(text, _)| text));
             match value {
                 Some(value) if depth < DEPTH_MAX => out.push_str(&self.substitute(value, depth + 1)),
                 _ => out.push_str(&format!("{{{name}}}")),
@@ -184,7 +225,7 @@ fn read_file(
 ) -> Result<(), ConfigError> {
     let lines = file::parse(text).map_err(|(number, line)| ConfigError {
         // The rest of the line may be a secret.
-        key: line.split_whitespace().next().unwrap_or_default().to_owned(),
+        key: escaped(line.split_whitespace().next().unwrap_or_default()),
         value: String::new(),
         origin: format!("{}:{number}", path.display()),
         problem: "the line is not `key = value`".to_owned(),
@@ -210,10 +251,15 @@ fn refuse_unknown(values: &BTreeMap<String, (String, String)>) -> Result<(), Con
     Ok(())
 }
 
+/// The name as a terminal can show it.
+fn escaped(name: &str) -> String {
+    name.escape_debug().to_string()
+}
+
 /// The value is not shown: a secret under a misspelt name is still one.
 fn unknown(name: &str, origin: &str) -> ConfigError {
     ConfigError {
-        key: name.to_owned(),
+        key: escaped(name),
         value: "(not shown)".to_owned(),
         origin: origin.to_owned(),
         problem: "no such setting".to_owned(),

@@ -4,6 +4,8 @@ pub mod file;
 pub mod keys;
 pub mod layers;
 pub mod reader;
+#[cfg(test)]
+mod refusals;
 pub mod sources;
 pub mod values;
 
@@ -14,7 +16,8 @@ use peerage_core::config::Config as CoreConfig;
 use peerage_core::conn::{self, DhtMode};
 use peerage_core::error::ConfigError;
 use peerage_core::limits::Limits;
-use peerage_core::teranode::config::Envelope;
+use peerage_core::teranode::config::{Envelope, TopicNames};
+use peerage_core::teranode::url::URL_BYTES_MAX;
 use peerage_core::teranode::{self, Compat, ListenMode};
 use peerage_core::{gossipsub, proto};
 use proto::{Multiaddr, Network, PeerId};
@@ -25,6 +28,14 @@ use crate::http::feed::FeedLimits;
 use crate::http::patience::Patience;
 use crate::p2p::Announce;
 use reader::Reader;
+
+/// Least budget of bytes: handshake, identify and the subscriptions of a neighbour pass without a pause.
+const BYTES_PER_SECOND_MIN: u64 = 64 << 10;
+/// Least budget of messages, for the same reason.
+const MESSAGES_PER_SECOND_MIN: u64 = 100;
+/// Longest name, prefix or topic, in bytes: as much as is kept of a peer's. Each stands in every message or is sent to
+/// every neighbour.
+const TEXT_BYTES_MAX: usize = 256;
 
 /// Everything that was set, checked.
 #[derive(Clone, Debug)]
@@ -100,8 +111,10 @@ impl Settings {
         Ok(Self {
             profile: if layers.is_dev() { "dev" } else { "standard" },
             announce: announce(&reader, &conn)?,
-            bytes_per_second_max: reader.above_zero("p2p_bytes_per_second_max")?,
-            messages_per_second_max: reader.above_zero("p2p_messages_per_second_max")?,
+            bytes_per_second_max: reader
+                .within("p2p_bytes_per_second_max", BYTES_PER_SECOND_MIN..=u64::MAX)?,
+            messages_per_second_max: reader
+                .within("p2p_messages_per_second_max", MESSAGES_PER_SECOND_MIN..=u64::MAX)?,
             private_key: Secret::new(reader.text("p2p_private_key")),
             peer_cache_dir: Some(reader.text("p2p_peer_cache_dir"))
                 .filter(|dir| !dir.is_empty())
@@ -144,29 +157,31 @@ fn teranode_config(reader: &Reader<'_>) -> Result<teranode::Config, ConfigError>
     };
     let prefix = reader.found("p2p_topic_prefix");
     if !prefix.is_default {
-        config.topic_prefix = prefix.text;
+        config.topic_prefix = reader.short_text("p2p_topic_prefix", TEXT_BYTES_MAX)?;
+        if prefix.text.is_empty() {
+            let problem = "missing config ChainCfgParams.TopicPrefix";
+            return Err(reader.error("p2p_topic_prefix", problem, "leave it out to get that of the network"));
+        }
     }
-    config.topics.block = reader.text("p2p_block_topic");
-    config.topics.subtree = reader.text("p2p_subtree_topic");
-    config.topics.rejected_tx = reader.text("p2p_rejected_tx_topic");
-    config.topics.node_status = reader.text("p2p_node_status_topic");
+    config.topics = topics(reader)?;
     config.listen_mode = listen_mode(reader)?;
     config.envelope = reader.choice(
         "envelope",
         &[("required", Envelope::Required), ("optional", Envelope::Optional), ("none", Envelope::None)],
     )?;
-    config.client_name = reader.text("clientName");
-    let public = reader.text("asset_httpPublicAddress");
-    config.base_url = if public.is_empty() { reader.text("asset_httpAddress") } else { public };
+    config.client_name = reader.short_text("clientName", TEXT_BYTES_MAX)?;
+    let own = reader.short_text("asset_httpAddress", URL_BYTES_MAX)?;
+    let public = reader.short_text("asset_httpPublicAddress", URL_BYTES_MAX)?;
+    config.base_url = if public.is_empty() { own } else { public };
     config.version = format!("v{}", env!("CARGO_PKG_VERSION"));
     config.commit_hash = option_env!("PEERAGE_COMMIT").unwrap_or_default().to_owned();
-    config.min_mining_tx_fee = Some(reader.number("minminingtxfee")?);
+    config.min_mining_tx_fee = Some(reader.amount("minminingtxfee")?);
     config.block_height_retention = reader.number("global_blockHeightRetention")?;
     config.blacklisted_base_urls = reader.list("subtreevalidation_blacklisted_baseurls");
     config.allow_private_urls = reader.boolean("p2p_allow_private_ips");
     config.require_header = reader.boolean("require_header");
     reader.if_set("p2p_seen_hash_max_publishers", |reader, key| {
-        config.seen_hash_publishers_max = reader.number(key)?;
+        config.seen_hash_publishers_max = reader.above_zero(key)?;
         Ok(())
     })?;
     reader.if_set("p2p_peer_map_ttl", |reader, key| {
@@ -174,13 +189,38 @@ fn teranode_config(reader: &Reader<'_>) -> Result<teranode::Config, ConfigError>
         Ok(())
     })?;
     reader.if_set("p2p_peer_map_cleanup_interval", |reader, key| {
-        config.sweep_interval = reader.duration(key)?;
+        config.sweep_interval = reader.interval(key)?;
         Ok(())
     })?;
     config.ban_threshold = reader.number("p2p_ban_threshold")?;
     config.ban_duration = reader.duration("p2p_ban_duration")?;
     config.log_verdicts = reader.boolean("log_verdicts");
     Ok(config)
+}
+
+/// The topics' names; no two kinds of message share one.
+fn topics(reader: &Reader<'_>) -> Result<TopicNames, ConfigError> {
+    const KEYS: [&str; 4] =
+        ["p2p_block_topic", "p2p_subtree_topic", "p2p_rejected_tx_topic", "p2p_node_status_topic"];
+    let name = |key| reader.short_text(key, TEXT_BYTES_MAX);
+    let [block, subtree, rejected_tx, node_status] = KEYS.map(name);
+    let names = TopicNames {
+        block: block?,
+        subtree: subtree?,
+        rejected_tx: rejected_tx?,
+        node_status: node_status?,
+        ..TopicNames::default()
+    };
+    let own = if names.node_status.is_empty() { "node_status" } else { &names.node_status };
+    let taken = [names.block.as_str(), &names.subtree, &names.rejected_tx, own];
+    for (index, name) in taken.iter().enumerate() {
+        let other = taken.iter().skip(index + 1).position(|other| other == name && !name.is_empty());
+        if let Some(other) = other.map(|at| KEYS[index + 1 + at]) {
+            let problem = format!("the topic of {other} as well: two kinds of message on one");
+            return Err(reader.error(KEYS[index], &problem, "give each kind a topic of its own"));
+        }
+    }
+    Ok(names)
 }
 
 fn listen_mode(reader: &Reader<'_>) -> Result<ListenMode, ConfigError> {
@@ -200,8 +240,8 @@ fn listen_mode(reader: &Reader<'_>) -> Result<ListenMode, ConfigError> {
 fn conn_config(reader: &Reader<'_>, listen: Vec<Multiaddr>) -> Result<conn::Config, ConfigError> {
     Ok(conn::Config {
         listen,
-        bootstrap: reader.multiaddrs("p2p_bootstrap_peers")?,
-        static_peers: reader.multiaddrs("p2p_static_peers")?,
+        bootstrap: reader.peers("p2p_bootstrap_peers")?,
+        static_peers: reader.peers("p2p_static_peers")?,
         // Any other text means server (spec 2.5). Who is silent is not found in the DHT either (spec 14.3).
         dht_mode: match reader.text("p2p_dht_mode").as_str() {
             _ if reader.text("listen_mode") == "silent" => DhtMode::Off,
@@ -213,26 +253,26 @@ fn conn_config(reader: &Reader<'_>, listen: Vec<Multiaddr>) -> Result<conn::Conf
         loopback_exempt: reader.boolean("p2p_loopback_exempt"),
         low_water: reader.number("p2p_low_water")?,
         high_water: reader.number("p2p_high_water")?,
-        connections_per_address_max: reader.number("p2p_connections_per_address_max")?,
-        connections_per_subnet24_max: reader.number("p2p_connections_per_subnet24_max")?,
-        connections_per_subnet48_max: reader.number("p2p_connections_per_subnet48_max")?,
-        pending_handshakes_max: reader.number("p2p_pending_handshakes_max")?,
-        pending_per_address_max: reader.number("p2p_pending_per_address_max")?,
+        connections_per_address_max: reader.above_zero("p2p_connections_per_address_max")?,
+        connections_per_subnet24_max: reader.above_zero("p2p_connections_per_subnet24_max")?,
+        connections_per_subnet48_max: reader.above_zero("p2p_connections_per_subnet48_max")?,
+        pending_handshakes_max: reader.above_zero("p2p_pending_handshakes_max")?,
+        pending_per_address_max: reader.above_zero("p2p_pending_per_address_max")?,
         ..conn::Config::default()
     })
 }
 
 fn limits(reader: &Reader<'_>) -> Result<Limits, ConfigError> {
     Ok(Limits {
-        connections_max: reader.number("connections_max")?,
-        peers_known_max: reader.number("peers_known_max")?,
-        origins_max: reader.number("p2p_peer_map_max_size")?,
-        seen_hashes_max: reader.number("seen_hashes_max")?,
+        connections_max: reader.above_zero("connections_max")?,
+        peers_known_max: reader.above_zero("peers_known_max")?,
+        origins_max: reader.above_zero("p2p_peer_map_max_size")?,
+        seen_hashes_max: reader.above_zero("seen_hashes_max")?,
         ops_inflight_max: reader.number("ops_inflight_max")?,
-        produce_inflight_max: reader.number("produce_inflight_max")?,
+        produce_inflight_max: reader.above_zero("produce_inflight_max")?,
         subscribers_max: reader.number("p2p_websocket_max_connections")?,
-        subscriber_frames_max: reader.number("subscriber_frames_max")?,
-        work_per_input_max: reader.number("work_per_input_max")?,
+        subscriber_frames_max: reader.above_zero("subscriber_frames_max")?,
+        work_per_input_max: reader.above_zero("work_per_input_max")?,
         ..Limits::default()
     })
 }

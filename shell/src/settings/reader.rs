@@ -1,6 +1,8 @@
 //! Typed access to the layers; every error says key, value, origin and remedy.
 
+use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -11,6 +13,28 @@ use peerage_proto::multiaddr::Protocol;
 use super::layers::{Found, Layers};
 use super::{keys, values};
 use crate::http::source::Cidr;
+
+/// A whole number.
+pub trait Whole: Copy + PartialOrd + Display + FromStr {
+    /// The least.
+    const MIN: Self;
+    /// 1.
+    const ONE: Self;
+    /// The greatest.
+    const MAX: Self;
+}
+
+macro_rules! whole {
+    ($($number:ty),*) => {$(
+        impl Whole for $number {
+            const MIN: Self = <$number>::MIN;
+            const ONE: Self = 1;
+            const MAX: Self = <$number>::MAX;
+        }
+    )*};
+}
+
+whole!(u16, u32, u64, i64);
 
 /// Reads typed values.
 #[derive(Debug)]
@@ -77,25 +101,68 @@ impl<'a> Reader<'a> {
         error
     }
 
-    /// A number.
+    /// A whole number of any size that `T` holds.
     ///
     /// # Errors
-    /// When the text is none.
-    pub fn number<T: FromStr>(&self, key: &str) -> Result<T, ConfigError> {
-        self.text_or_default(key)
-            .parse()
-            .map_err(|_| self.error(key, "not a number", "write it in decimal, without a unit"))
+    /// When the text is none, or out of range.
+    pub fn number<T: Whole>(&self, key: &str) -> Result<T, ConfigError> {
+        self.within(key, T::MIN..=T::MAX)
     }
 
-    /// A number that must not be 0.
+    /// A whole number above 0.
     ///
     /// # Errors
-    /// When the text is none, or 0.
-    pub fn above_zero(&self, key: &str) -> Result<u64, ConfigError> {
-        match self.number(key)? {
-            0 => Err(self.error(key, "nothing could come in", "set a number above 0")),
-            number => Ok(number),
+    /// When the text is none, or out of range.
+    pub fn above_zero<T: Whole>(&self, key: &str) -> Result<T, ConfigError> {
+        self.within(key, T::ONE..=T::MAX)
+    }
+
+    /// A whole number of a range.
+    ///
+    /// # Errors
+    /// When the text is none, or out of range.
+    pub fn within<T: Whole>(&self, key: &str, range: RangeInclusive<T>) -> Result<T, ConfigError> {
+        let text = self.text_or_default(key);
+        let digits = text.strip_prefix(['-', '+']).unwrap_or(&text);
+        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(self.error(key, "not a number", "write it in decimal, without a unit"));
         }
+        text.parse::<T>()
+            .ok()
+            .filter(|number| range.contains(number))
+            .ok_or_else(|| self.out_of_range(key, &range.start().to_string(), &range.end().to_string()))
+    }
+
+    fn out_of_range(&self, key: &str, least: &str, most: &str) -> ConfigError {
+        self.error(key, &format!("out of range: {least} to {most}"), "use a value of this range")
+    }
+
+    /// A finite number that is not below 0.
+    ///
+    /// # Errors
+    /// When the text is none, or out of range.
+    pub fn amount(&self, key: &str) -> Result<f64, ConfigError> {
+        match self.text_or_default(key).parse::<f64>() {
+            Ok(number) if number.is_finite() && number >= 0.0 => Ok(number),
+            Ok(_) => {
+                Err(self.error(key, "out of range: a finite number, at least 0", "use 0.000005, the default"))
+            }
+            Err(_) => Err(self.error(key, "not a number", "write it in decimal, without a unit")),
+        }
+    }
+
+    /// A text of at most `bytes_max` bytes.
+    ///
+    /// # Errors
+    /// When it is longer. It is not told whole.
+    pub fn short_text(&self, key: &str, bytes_max: usize) -> Result<String, ConfigError> {
+        let text = self.text(key);
+        if text.len() <= bytes_max {
+            return Ok(text);
+        }
+        let beginning: String = text.chars().take(16).chain(['…']).collect();
+        let problem = format!("{} bytes, and at most {bytes_max} are taken", text.len());
+        Err(self.item_error(key, &beginning, &problem, "shorten it: it stands in every message"))
     }
 
     /// A boolean.
@@ -110,6 +177,17 @@ impl<'a> Reader<'a> {
     pub fn duration(&self, key: &str) -> Result<Duration, ConfigError> {
         values::duration(&self.text_or_default(key))
             .ok_or_else(|| self.error(key, "not a duration", "write it like 24h, 1m30s or 250ms"))
+    }
+
+    /// The time between two rounds of a recurring work: at least a second, for less would leave time for nothing else, and
+    /// at most a day.
+    ///
+    /// # Errors
+    /// When the text is no duration, or out of range.
+    pub fn interval(&self, key: &str) -> Result<Duration, ConfigError> {
+        let range = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
+        let interval = self.duration(key)?;
+        if range.contains(&interval) { Ok(interval) } else { Err(self.out_of_range(key, "1s", "24h")) }
     }
 
     /// A list of texts.
@@ -155,12 +233,24 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A list of multiaddrs.
+    /// A list of multiaddrs that can be dialled: TCP, or `/dnsaddr`, which may become that.
     ///
     /// # Errors
     /// The first item that is none.
-    pub fn multiaddrs(&self, key: &str) -> Result<Vec<Multiaddr>, ConfigError> {
-        self.list(key).iter().map(|item| self.multiaddr(key, item)).collect()
+    pub fn peers(&self, key: &str) -> Result<Vec<Multiaddr>, ConfigError> {
+        let can_be_dialled = |addr: &Multiaddr| {
+            addr.iter().any(|part| matches!(part, Protocol::Tcp(_) | Protocol::Dnsaddr(_)))
+        };
+        let peer = |item: &String| match self.multiaddr(key, item)? {
+            addr if can_be_dialled(&addr) => Ok(addr),
+            _ => Err(self.item_error(
+                key,
+                item,
+                "only TCP can be dialled",
+                "write an address like /ip4/203.0.113.7/tcp/9905/p2p/<peer id>, or remove it",
+            )),
+        };
+        self.list(key).iter().map(peer).collect()
     }
 
     fn multiaddr(&self, key: &str, item: &str) -> Result<Multiaddr, ConfigError> {
@@ -209,10 +299,11 @@ impl<'a> Reader<'a> {
     }
 
     fn port(&self) -> Result<u16, ConfigError> {
-        match self.number::<u16>("p2p_port")? {
-            0 => Err(self.error("p2p_port", "p2p_port not set in config", "set a port between 1 and 65535")),
-            port => Ok(port),
+        const KEY: &str = "p2p_port";
+        if self.text_or_default(KEY).parse() == Ok(0_u16) {
+            return Err(self.error(KEY, "p2p_port not set in config", "set a port between 1 and 65535"));
         }
+        self.above_zero(KEY)
     }
 
     /// `p2p_listen_addresses`: an item that begins with `/` is a multiaddr, any other an IP address that gets `p2p_port`.

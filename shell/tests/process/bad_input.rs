@@ -59,6 +59,13 @@ fn a_wrong_setting_is_named_with_its_origin_and_remedy() {
         (vec!["--set", "p2p_port=0"], vec!["p2p_port not set in config"]),
         (vec!["--config", "/nonexistent/my.conf"], vec!["/nonexistent/my.conf"]),
         (vec!["--set", "network=moon"], vec!["network", "mainnet"]),
+        (vec!["--set", "profile=foo"], vec!["profile", "`foo`", "--set", "dev, standard"]),
+        (vec!["--set", "p2p_peer_map_cleanup_interval=0s"], vec!["cleanup_interval", "`0s`", "1s to 24h"]),
+        (
+            vec!["--set", "p2p_pending_handshakes_max=0"],
+            vec!["p2p_pending_handshakes_max", "out of range: 1 to"],
+        ),
+        (vec!["--set", "clientName=${p2p_private_key}"], vec!["clientName", "--set", "is a secret"]),
         (vec!["--set", "p2p_listen_addresses=/ip4/127.0.0.1/udp/9"], vec!["/udp/9", "only TCP"]),
         (vec!["--set", "p2p_listen_addresses=/dns4/localhost/tcp/9"], vec!["/dns4/localhost", "only TCP"]),
     ] {

@@ -113,3 +113,41 @@ fn an_operator_listener_that_others_reach_wants_the_key_for_every_look() {
     fs::write(scratch.join("data").join("admin.key"), "0".repeat(64)).unwrap();
     assert_eq!(node.ask(&["status"]).status.code(), Some(77));
 }
+
+#[test]
+fn an_address_that_is_missing_off_or_garbage_is_told_as_what_it_is() {
+    let scratch = Scratch::new();
+    let data = scratch.join("data");
+    let _stranger = leads_to_a_stranger(&data);
+    let lock = File::open(data.join("lock")).unwrap();
+    lock.try_lock().unwrap();
+    for (content, problem, remedy) in [
+        (Some("garbage"), "admin.addr holds no address", "restart the node"),
+        (Some(""), "operator listener is off", "set admin_listen"),
+        (None, "not ready", "wait"),
+    ] {
+        match content {
+            Some(content) => fs::write(data.join("admin.addr"), content).unwrap(),
+            None => fs::remove_file(data.join("admin.addr")).unwrap(),
+        }
+        let (code, text) = ends(command(&data).arg("status"));
+        assert_eq!(code, Some(69), "{text}");
+        assert!(text.contains(problem), "{text}");
+        assert!(text.split_once("remedy: ").is_some_and(|(_, told)| told.contains(remedy)), "{text}");
+    }
+}
+
+#[test]
+fn the_operator_listener_refuses_two_hosts_and_answers_alike_on_every_path() {
+    let scratch = Scratch::new();
+    let node = Node::start(&scratch.join("data"), &[]);
+    let host = node.admin();
+    let twice =
+        super::http(host, &format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\nHost: evil.example\r\n"));
+    assert!(twice.starts_with("HTTP/1.1 400 "), "{twice}");
+    for path in ["/metrics", "/health", "/nothing"] {
+        let answer = super::http(host, &format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n")).to_lowercase();
+        assert!(answer.contains("\r\nx-content-type-options: nosniff\r\n"), "{path}: {answer}");
+        assert!(answer.contains("\r\ncontent-security-policy: default-src 'none'\r\n"), "{path}: {answer}");
+    }
+}

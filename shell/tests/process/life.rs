@@ -122,9 +122,18 @@ fn a_wrong_admin_key_is_refused() {
 fn what_cannot_be_announced_is_refused_with_the_reason() {
     let scratch = Scratch::new();
     let node = Node::start(&scratch.join("data"), &[]);
-    let refused = |arguments: &[&str]| String::from_utf8(node.ask(arguments).stderr).unwrap();
-    assert!(refused(&["announce", "block", "xyz"]).contains("hash"));
-    assert!(refused(&["announce", "block", &"0".repeat(64)]).contains("no such block"));
+    let unknown = "0".repeat(64);
+    for (arguments, reason, remedy) in [
+        (&["announce", "block", "xyz"][..], "hash: want 64 hex", "64 hex characters"),
+        (&["announce", "block", &unknown], "no such block", "leave HASH out"),
+        (&["announce", "block", &unknown, "--count", "2"], "1 with a hash", "--count without HASH"),
+    ] {
+        let output = node.ask(arguments);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(65), "{text}");
+        assert!(text.contains(reason), "{text}");
+        assert!(text.split_once("remedy: ").is_some_and(|(_, told)| told.contains(remedy)), "{text}");
+    }
     let status: Value = node.status();
     assert_eq!(status["tip_height"], 0);
 }
