@@ -51,18 +51,25 @@ mod tests {
 
     #[test]
     fn a_port_that_another_would_share_is_in_use_until_it_is_let_go() {
-        let (held, addr) = sharing("127.0.0.1:0");
-        let failed = free(std::slice::from_ref(&addr)).unwrap_err();
-        assert!(failed.cause.contains("in use") && failed.addr == addr.to_string(), "{failed:?}");
-        drop(held);
-        free(&[addr.clone(), addr]).unwrap();
+        // A port that has just been given back may be somebody else's a moment later: not a hundred times in a row.
+        let let_go = || {
+            let (held, addr) = sharing("127.0.0.1:0");
+            let failed = free(std::slice::from_ref(&addr)).unwrap_err();
+            assert!(failed.cause.contains("in use") && failed.addr == addr.to_string(), "{failed:?}");
+            drop(held);
+            free(&[addr.clone(), addr])
+        };
+        assert!((0..100).any(|_| let_go().is_ok()));
     }
 
     #[test]
     fn all_interfaces_and_one_of_them_may_both_be_listened_on() {
-        let (held, addr) = sharing("127.0.0.1:0");
-        drop(held);
-        let all = addr.to_string().replace("127.0.0.1", "0.0.0.0").parse().unwrap();
-        free(&[all, addr]).unwrap();
+        let both = || {
+            let (held, addr) = sharing("127.0.0.1:0");
+            drop(held);
+            let all = addr.to_string().replace("127.0.0.1", "0.0.0.0").parse().unwrap();
+            free(&[all, addr])
+        };
+        assert!((0..100).any(|_| both().is_ok()));
     }
 }
