@@ -44,7 +44,7 @@ pub struct Excess {
     pub entries: u32,
     /// Message ids beyond [`RpcLimits::message_ids_max`] or the bytes.
     pub ids: u32,
-    /// Message ids longer than [`MESSAGE_ID_BYTES_MAX`]: the sender's profile and ours are incompatible.
+    /// Message ids longer than [`super::MESSAGE_ID_BYTES_MAX`]: the sender's profile and ours are incompatible.
     pub ids_too_long: u32,
 }
 
