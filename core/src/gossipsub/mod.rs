@@ -12,6 +12,7 @@ pub mod promises;
 pub mod score;
 pub mod seen;
 pub mod share;
+pub mod stream;
 pub mod topic;
 pub mod watchdog;
 
