@@ -89,7 +89,9 @@ fn sent(done: &Done) -> Vec<(ConnectionId, Bytes)> {
         Action::Gossipsub(stream::Action::Send { connection, frames }) => Some((*connection, frames)),
         _ => None,
     });
-    frames.flat_map(|(connection, frames)| frames.iter().map(move |frame| (connection, content(frame)))).collect()
+    frames
+        .flat_map(|(connection, frames)| frames.iter().map(move |frame| (connection, content(frame))))
+        .collect()
 }
 
 fn content(frame: &Bytes) -> Bytes {
@@ -245,7 +247,8 @@ fn a_refused_copy_is_not_checked_twice_and_stands_in_nobodys_way() {
     assert_eq!(rig.node.view().router().seen().outcomes().refused, 1);
     let ask = IHave { topic: Some(TOPIC.as_bytes()), message_ids: vec![] };
     let id = Sent::default().message().message_id();
-    let control = Some(Control { ihave: vec![IHave { message_ids: vec![&id], ..ask }], ..Control::default() });
+    let control =
+        Some(Control { ihave: vec![IHave { message_ids: vec![&id], ..ask }], ..Control::default() });
     let done = rig.rpc(peer(3), &Rpc { control, ..Rpc::default() });
     let asked = sent(&done).iter().any(|(_, frame)| rpc(frame).control.is_some_and(|c| c.iwant.len() == 1));
     assert!(asked, "the true one is asked for");
@@ -282,9 +285,8 @@ fn what_breaks_the_policy_is_of_an_unknown_topic_or_our_own_is_never_checked() {
 #[test]
 fn more_messages_than_one_input_may_cause_are_delivered_by_the_next_ones() {
     let mut rig = Rig::mended();
-    let many: Vec<_> = (0..200u8)
-        .map(|n| Sent { seqno: [n; 8], data: inner(n), ..Sent::default() })
-        .collect();
+    let many: Vec<_> =
+        (0..200u8).map(|n| Sent { seqno: [n; 8], data: inner(n), ..Sent::default() }).collect();
     let publish = many.iter().map(Sent::message).collect();
     rig.rpc(peer(1), &Rpc { publish, ..Rpc::default() });
     let budget = u64::from(rig.node.config().limits.work_per_input_max);
@@ -387,7 +389,9 @@ fn heartbeats_fill_the_mesh_and_name_messages_to_those_outside_it() {
     let grafts = |done: &Done| {
         let grafted = sent(done).into_iter().filter(|(_, frame)| {
             let control = rpc(frame).control;
-            control.is_some_and(|control| control.graft.iter().any(|graft| graft.topic == Some(TOPIC.as_bytes())))
+            control.is_some_and(|control| {
+                control.graft.iter().any(|graft| graft.topic == Some(TOPIC.as_bytes()))
+            })
         });
         grafted.count()
     };
@@ -396,9 +400,9 @@ fn heartbeats_fill_the_mesh_and_name_messages_to_those_outside_it() {
     let done = rig.run_ms(1_500);
     let id = Sent::default().message().message_id();
     let named = sent(&done).into_iter().filter(|(_, frame)| {
-        rpc(frame).control.is_some_and(|control| {
-            control.ihave.iter().any(|entry| entry.message_ids.contains(&&id[..]))
-        })
+        rpc(frame)
+            .control
+            .is_some_and(|control| control.ihave.iter().any(|entry| entry.message_ids.contains(&&id[..])))
     });
     assert!(named.count() >= 3, "some outside hear of it");
     let iwant = vec![IWant { message_ids: vec![&id] }];
@@ -417,9 +421,9 @@ fn a_long_message_is_declined_from_the_mesh_after_its_check_alone_and_what_is_de
     }
     let long = |seqno| Sent { seqno, data: vec![b'x'; 2000], ..Sent::default() };
     let declines = |done: &Done| {
-        let with = sent(done).into_iter().filter(|(_, frame)| {
-            rpc(frame).control.is_some_and(|control| !control.idontwant.is_empty())
-        });
+        let with = sent(done)
+            .into_iter()
+            .filter(|(_, frame)| rpc(frame).control.is_some_and(|control| !control.idontwant.is_empty()));
         with.map(|(connection, _)| connection.0).collect::<Vec<_>>()
     };
     let done = send(&mut rig, peer(1), &long([1; 8]));

@@ -233,8 +233,8 @@ impl Outboxes {
         let Some(outbox) = self.by_peer.get_mut(&peer) else { return false };
         let is_open = outbox.is_open;
         let queue = outbox.queue(class);
-        let fits = queue.bytes == 0
-            || queue.bytes.saturating_add(bytes) <= bounds.class_bytes_max[class as usize];
+        let fits =
+            queue.bytes == 0 || queue.bytes.saturating_add(bytes) <= bounds.class_bytes_max[class as usize];
         let taken = fits && self.shares.take(peer, bytes);
         if taken {
             queue.bytes = queue.bytes.saturating_add(bytes);

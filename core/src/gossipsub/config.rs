@@ -206,7 +206,10 @@ impl Scoring {
         let (gossip, publish, graylist) =
             (self.gossip_threshold, self.publish_threshold, self.graylist_threshold);
         let is_ordered = graylist <= publish && publish <= gossip && gossip <= 0.0;
-        if is_ordered && graylist >= -score::VALUE_MAX && (0.0..=score::VALUE_MAX).contains(&self.opportunistic_threshold) {
+        if is_ordered
+            && graylist >= -score::VALUE_MAX
+            && (0.0..=score::VALUE_MAX).contains(&self.opportunistic_threshold)
+        {
             return Ok(());
         }
         Err(ConfigError::new(

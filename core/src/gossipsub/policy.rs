@@ -189,7 +189,8 @@ mod tests {
         assert_eq!(id(Policy::Signed), [author.as_bytes(), &[1; 8]].concat());
         assert_eq!(id(Policy::Sourced), id(Policy::Anonymous));
         // From RFC 7693's algorithm with 32 bytes of output, as b2sum -l 256 gives it.
-        let hex: alloc::string::String = id(Policy::Sourced).iter().map(|b| alloc::format!("{b:02x}")).collect();
+        let hex: alloc::string::String =
+            id(Policy::Sourced).iter().map(|b| alloc::format!("{b:02x}")).collect();
         assert_eq!(hex, "bddd813c634239723171ef3fee98579b94964e3bb1cb3e427262c8c068d52319");
     }
 }

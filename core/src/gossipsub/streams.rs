@@ -388,7 +388,8 @@ mod tests {
     #[test]
     fn a_peer_is_told_what_changed_since_it_was_told_last_and_all_on_a_new_stream() {
         let mut streams = open();
-        let topics = |names: &[&str]| names.iter().map(|name| TopicName::from(*name)).collect::<BTreeSet<_>>();
+        let topics =
+            |names: &[&str]| names.iter().map(|name| TopicName::from(*name)).collect::<BTreeSet<_>>();
         let untold = streams.untold(&peer(), &topics(&["a", "b"]));
         assert_eq!(untold, [("a".into(), true), ("b".into(), true)]);
         assert_eq!(streams.untold(&peer(), &topics(&["a", "b"])), []);

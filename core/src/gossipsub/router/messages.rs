@@ -124,7 +124,8 @@ impl Router {
             }
             None => self.checked.push_back((identity, CheckEnd::Valid)),
         }
-        self.waiting.insert(identity, Waiting { id: MessageId(id.into()), topic, author: found.author, copy });
+        self.waiting
+            .insert(identity, Waiting { id: MessageId(id.into()), topic, author: found.author, copy });
     }
 
     /// `peer` sent what is invalid by itself.

@@ -134,7 +134,10 @@ impl Router {
             mesh: Mesh::new(seed, FANOUTS_MAX),
             members: BTreeSet::new(),
             backoffs: Backoffs::new(&times, backoffs_max, key),
-            seen: Seen::new(&seen::Bounds { ttl: config.seen_ttl, peers_max, ..seen::Bounds::default() }, key),
+            seen: Seen::new(
+                &seen::Bounds { ttl: config.seen_ttl, peers_max, ..seen::Bounds::default() },
+                key,
+            ),
             promises: Promises::new(config.iwant_followup),
             cache: MessageCache::new(
                 &message_cache::Bounds {

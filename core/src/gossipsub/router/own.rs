@@ -43,8 +43,7 @@ impl Router {
         }
         self.names.insert(name.clone());
         self.tell_everybody(hand);
-        let changes =
-            self.with_mesh(hand.now(), hand.setup, |mesh, around| mesh.join(name.clone(), around));
+        let changes = self.with_mesh(hand.now(), hand.setup, |mesh, around| mesh.join(name.clone(), around));
         self.send_changes(hand, changes);
         let topic = self.joined.get(&name);
         for ((peer, _), topic) in self.peers.subscribers(&name).zip(topic.into_iter().cycle()) {
@@ -165,8 +164,7 @@ impl Router {
         let _ = self.seen.see_own(now, own, digest);
         let topic = unsigned.topic.clone();
         self.cache.put(now, own, digest, MessageId(id.into()), topic.clone(), copy.frame.clone());
-        let receivers =
-            self.with_mesh(now, hand.setup, |mesh, around| mesh.receivers_of_own(&topic, around));
+        let receivers = self.with_mesh(now, hand.setup, |mesh, around| mesh.receivers_of_own(&topic, around));
         let there_are = !receivers.is_empty();
         let mut sent = 0;
         for peer in receivers {

@@ -21,9 +21,9 @@ use peerage_proto::hash::Hash256;
 use peerage_proto::peer_id::PeerId;
 use sha2::{Digest as _, Sha256};
 
-use crate::common::share::Shares;
 use crate::codec::codec_struct;
 use crate::common::fair_map::{Aged, FairMap, Inserted};
+use crate::common::share::Shares;
 use crate::common::sip::{HashKey, Hashed};
 use crate::state::{alter_leaf, state};
 use crate::time::Instant;
