@@ -6,6 +6,7 @@ use core::net::IpAddr;
 use peerage_proto::peer_id::PeerId;
 
 use super::{Hand, Router, bump};
+use crate::common::timers::Timers;
 use crate::conn::{ConnectionId, Direction, DisconnectReason};
 use crate::gossipsub::Event;
 use crate::gossipsub::peers::Version;
@@ -162,12 +163,12 @@ impl Router {
             }
             Ended::Wait => {}
         }
-        self.plan_reopening(hand);
+        self.plan_reopening(hand.timers);
     }
 
-    fn plan_reopening<S>(&mut self, hand: &mut Hand<'_, '_, S>) {
+    fn plan_reopening(&self, timers: &mut Timers) {
         if let Some(at) = self.streams.next_reopening() {
-            hand.timers.set_earlier(Timer::Reopen, at);
+            timers.set_earlier(Timer::Reopen, at);
         }
     }
 
@@ -176,7 +177,7 @@ impl Router {
         for connection in self.streams.reopen(hand.now()) {
             hand.cx.push(Action::Open { connection });
         }
-        self.plan_reopening(hand);
+        self.plan_reopening(hand.timers);
     }
 
     /// Our stream to `peer` is gone: it is in no mesh any more.

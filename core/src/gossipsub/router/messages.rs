@@ -80,7 +80,7 @@ impl Router {
 
     fn on_message<S: Sink<input::Action>>(
         &mut self,
-        hand: &mut Hand<'_, '_, S>,
+        hand: &Hand<'_, '_, S>,
         peer: PeerId,
         message: &Message<'_>,
         batch: &mut Batch,

@@ -9,6 +9,7 @@ use peerage_proto::pubsub::Message;
 use super::control_frames::Changes;
 use super::copy::Copy;
 use super::{Hand, Router, bump};
+use crate::conn::Connections;
 use crate::conn::outbox::Class;
 use crate::gossipsub::mesh::Change;
 use crate::gossipsub::policy::Policy;
@@ -42,7 +43,7 @@ impl Router {
             return;
         }
         self.names.insert(name.clone());
-        self.tell_everybody(hand);
+        self.tell_everybody(hand.conns);
         let changes = self.with_mesh(hand.now(), hand.setup, |mesh, around| mesh.join(name.clone(), around));
         self.send_changes(hand, changes);
         let topic = self.joined.get(&name);
@@ -58,14 +59,14 @@ impl Router {
             return;
         }
         self.names.remove(&name);
-        self.tell_everybody(hand);
+        self.tell_everybody(hand.conns);
         let changes = self.with_mesh(hand.now(), hand.setup, |mesh, around| mesh.leave(&name, around));
         self.send_changes(hand, changes);
     }
 
-    fn tell_everybody<S>(&mut self, hand: &mut Hand<'_, '_, S>) {
+    fn tell_everybody(&self, conns: &mut Connections) {
         for peer in self.streams.peers() {
-            hand.conns.outboxes_mut().touch(*peer);
+            conns.outboxes_mut().touch(*peer);
         }
     }
 
