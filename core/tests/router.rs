@@ -1,5 +1,7 @@
 //! The router within its node: what frames cause, in the order of work that decision 26 asks for.
 
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "helpers of tests")]
+
 mod rig;
 
 use std::time::Duration;
