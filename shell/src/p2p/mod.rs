@@ -13,6 +13,7 @@ pub mod links;
 pub mod messages;
 pub mod ports;
 pub mod providers;
+pub mod pubsub;
 pub mod streams;
 mod swarm_events;
 pub mod transport;
