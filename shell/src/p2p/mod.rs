@@ -14,6 +14,7 @@ pub mod messages;
 pub mod ports;
 pub mod providers;
 pub mod pubsub;
+pub mod signatures;
 pub mod streams;
 mod swarm_events;
 pub mod transport;
