@@ -198,7 +198,8 @@ mod tests {
     #[derive(Default)]
     struct Noted {
         writes: Vec<Vec<u8>>,
-        is_stuck: bool,
+        cannot_write: bool,
+        cannot_flush: bool,
         is_ended: bool,
     }
     impl AsyncRead for Noted {
@@ -208,7 +209,7 @@ mod tests {
     }
     impl AsyncWrite for Noted {
         fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-            if self.is_stuck {
+            if self.cannot_write {
                 return Poll::Pending;
             }
             let bytes = buf.len().min(GATHER_BYTES);
@@ -216,7 +217,7 @@ mod tests {
             Poll::Ready(Ok(bytes))
         }
         fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            if self.is_stuck { Poll::Pending } else { Poll::Ready(Ok(())) }
+            if self.cannot_flush { Poll::Pending } else { Poll::Ready(Ok(())) }
         }
         fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
             Poll::Ready(Ok(()))
@@ -267,10 +268,10 @@ mod tests {
     #[test]
     fn what_is_not_flushed_is_not_told() {
         let mut outbound = opened();
-        writing(&mut outbound).stream.is_stuck = true;
+        writing(&mut outbound).stream.cannot_flush = true;
         outbound.send(vec![Bytes::from(vec![1; 20_000])]);
         assert!(poll(&mut outbound).is_empty());
-        writing(&mut outbound).stream.is_stuck = false;
+        writing(&mut outbound).stream.cannot_flush = false;
         assert_eq!(poll(&mut outbound), [Ours::Written(16_384)]);
         outbound.send(vec![Bytes::from(vec![1; 12_768])]);
         assert_eq!(poll(&mut outbound), [Ours::Written(16_384)], "the rest of the first counts");
@@ -280,7 +281,7 @@ mod tests {
     fn the_end_is_seen_though_nothing_can_be_written() {
         let mut outbound = opened();
         outbound.send(vec![Bytes::from_static(b"x")]);
-        writing(&mut outbound).stream = Noted { is_stuck: true, is_ended: true, ..Noted::default() };
+        writing(&mut outbound).stream = Noted { cannot_write: true, is_ended: true, ..Noted::default() };
         assert_eq!(poll(&mut outbound), [Ours::Ended(StreamEnd::Closed)]);
         outbound.send(vec![Bytes::from_static(b"dropped")]);
         assert!(poll(&mut outbound).is_empty());

@@ -355,6 +355,26 @@ fn a_stream_that_we_close_is_reset_and_nothing_more_is_told_of_it() {
 }
 
 #[test]
+fn what_is_on_its_way_of_a_stream_that_the_core_has_closed_is_not_told() {
+    let (mut behaviour, id, peer) = (Behaviour::new(1), ConnectionId::new_unchecked(1), PeerId::random());
+    behaviour.links.insert(id, Link { peer, attempts: 0, wanted: false });
+    let tell = |behaviour: &mut Behaviour, attempt, news| {
+        behaviour.on_connection_handler_event(peer, id, vec![Told::Ours(attempt, news)]);
+    };
+    behaviour.open(id);
+    tell(&mut behaviour, 1, Ours::Opened(Version::V12));
+    assert_eq!(behaviour.next(true), Some((id, ours(Ours::Opened(Version::V12)))));
+    tell(&mut behaviour, 1, Ours::Written(20_000));
+    behaviour.close(id);
+    assert_eq!(behaviour.next(true), None);
+    behaviour.open(id);
+    tell(&mut behaviour, 1, Ours::Ended(StreamEnd::Closed));
+    tell(&mut behaviour, 2, Ours::Ended(StreamEnd::Failed));
+    assert_eq!(behaviour.next(true), Some((id, ours(Ours::Ended(StreamEnd::Failed)))));
+    assert_eq!(behaviour.next(true), None);
+}
+
+#[test]
 fn the_newest_stream_of_the_peer_replaces_the_older_one() {
     block_on(async {
         let (mut node, mut raw) = node_and_raw().await;
@@ -423,9 +443,12 @@ fn while_the_core_takes_no_gossip_a_bounded_part_of_it_waits_and_what_concerns_u
             stream
         });
         let mut incoming = raw.accept(Version::V11);
-        while node.with(|behaviour, _| behaviour.in_transit()).await < CONNECTION_BYTES_MAX {
-            smol::future::yield_now().await;
-        }
+        let full = async {
+            while node.with(|behaviour, _| behaviour.in_transit()).await < CONNECTION_BYTES_MAX {
+                smol::future::yield_now().await;
+            }
+        };
+        soon(full).await;
         node.open().await;
         let (_, _stream) = soon(incoming.next()).await.unwrap();
         assert_eq!(node.next().await, ours(Ours::Opened(Version::V11)), "ours is not held up");
