@@ -8,7 +8,6 @@ pub mod dial_guard;
 pub mod driver;
 mod frames;
 pub mod gate;
-pub mod gossip;
 pub mod links;
 pub mod messages;
 pub mod ports;
