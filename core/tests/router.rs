@@ -14,7 +14,8 @@ use peerage_core::input::{Action, Input, OpResult};
 use peerage_core::op::OpId;
 use peerage_core::proto::PeerId;
 use peerage_core::proto::pubsub::{
-    Control, Extensions, Graft, IDontWant, IHave, IWant, Message, Prune, Rpc, RpcLimits, Subscription,
+    Control, Extensions, Graft, IDontWant, IHave, IWant, Message, PeerInfo, Prune, Rpc, RpcLimits,
+    Subscription,
 };
 use peerage_core::teranode::TopicKind;
 use peerage_core::{conn, gossipsub};
@@ -530,4 +531,50 @@ fn a_topic_that_is_left_is_told_to_all_and_pruned_with_ten_seconds() {
     let pruned = frames.iter().find_map(|(_, frame)| rpc(frame).control.map(|c| c.prune[0].backoff_s));
     assert_eq!(pruned, Some(Some(10)));
     assert_eq!(Duration::from_secs(10), rig.node.config().gossipsub.unsubscribe_backoff);
+}
+
+/// A record of `who`, signed by nobody that matters: the check is by hand.
+fn record(who: &PeerId, addr: &str) -> Vec<u8> {
+    let field = |number: u8, bytes: &[u8]| [&[number << 3 | 2, bytes.len() as u8][..], bytes].concat();
+    let addr: peerage_core::proto::Multiaddr = addr.parse().unwrap();
+    let record = [field(1, who.as_bytes()), field(3, &field(1, addr.as_bytes()))].concat();
+    [field(1, &who.as_bytes()[2..]), field(2, &[3, 1]), field(3, &record), field(5, &[9; 64])].concat()
+}
+
+fn prune_naming(rig: &mut Rig, named: &PeerId, record: &[u8]) -> Done {
+    let info = PeerInfo { peer_id: Some(named.as_bytes()), signed_peer_record: Some(record) };
+    let prune = vec![Prune { topic: Some(TOPIC.as_bytes()), backoff_s: Some(60), peers: vec![info] }];
+    rig.rpc(peer(1), &Rpc { control: Some(Control { prune, ..Control::default() }), ..Rpc::default() })
+}
+
+fn dials(done: &Done) -> usize {
+    done.0.iter().filter(|action| matches!(action, Action::Conn(conn::Action::Dial { .. }))).count()
+}
+
+#[test]
+fn a_peer_named_in_a_prune_is_dialled_if_that_is_wanted_and_its_own_signature_says_where() {
+    for (wanted, end, expected) in
+        [(true, CheckEnd::Valid, 1), (true, CheckEnd::Invalid, 0), (false, CheckEnd::Valid, 0)]
+    {
+        let teranode = peerage_core::teranode::Config::new(peerage_core::proto::network::Network::Regtest);
+        let mut config = peerage_core::Config::new(us(), teranode);
+        config.conn.allow_private = true;
+        config.gossipsub.take_exchange = wanted;
+        let mut rig = Rig::with(config);
+        rig.start();
+        member(&mut rig, 1);
+        rig.signs = false;
+        let named = peer(77);
+        let done = prune_naming(&mut rig, &named, &record(&named, "/ip4/127.0.0.1/tcp/4077"));
+        let checks = verifies(&done);
+        assert_eq!(checks.len(), usize::from(wanted));
+        let mut all = 0;
+        for (op, _) in checks {
+            all += dials(&verified(&mut rig, op, &[end]));
+        }
+        all += dials(&rig.run_ms(3_000));
+        assert_eq!(all, expected, "{wanted} {end:?}");
+        let foreign = record(&peer(78), "/ip4/127.0.0.1/tcp/4078");
+        assert!(verifies(&prune_naming(&mut rig, &named, &foreign)).is_empty(), "another's record");
+    }
 }

@@ -50,6 +50,8 @@ pub struct Config {
     pub graft_flood_threshold: Duration,
     /// Whether PRUNE carries other peers.
     pub peer_exchange: bool,
+    /// Whether the peers of a received PRUNE are dialled, if they come with signed records.
+    pub take_exchange: bool,
     /// Ids taken from the IHAVEs of one peer in one heartbeat.
     pub ihave_ids_max: u32,
     /// IHAVE messages taken from one peer in one heartbeat.
@@ -111,6 +113,7 @@ impl Default for Config {
             unsubscribe_backoff: Duration::from_secs(10),
             graft_flood_threshold: Duration::from_secs(10),
             peer_exchange: false,
+            take_exchange: false,
             ihave_ids_max: 5000,
             ihave_messages_max: 10,
             iwant_followup: Duration::from_secs(3),
@@ -187,6 +190,8 @@ pub struct Scoring {
     pub publish_threshold: f64,
     /// Below: nothing of it is heard. At most `publish_threshold`.
     pub graylist_threshold: f64,
+    /// Below: peers that it names in a PRUNE are not dialled. At least 0.
+    pub exchange_threshold: f64,
     /// Median of a mesh below which better peers are grafted. At least 0.
     pub opportunistic_threshold: f64,
 }
@@ -206,17 +211,23 @@ impl Scoring {
         let (gossip, publish, graylist) =
             (self.gossip_threshold, self.publish_threshold, self.graylist_threshold);
         let is_ordered = graylist <= publish && publish <= gossip && gossip <= 0.0;
+        let is_positive = |value| (0.0..=score::VALUE_MAX).contains(&value);
         if is_ordered
+            && is_positive(self.exchange_threshold)
             && graylist >= -score::VALUE_MAX
-            && (0.0..=score::VALUE_MAX).contains(&self.opportunistic_threshold)
+            && is_positive(self.opportunistic_threshold)
         {
             return Ok(());
         }
         Err(ConfigError::new(
             "gossipsub score thresholds",
-            alloc::format!("{graylist} {publish} {gossip} {}", self.opportunistic_threshold),
+            alloc::format!(
+                "{graylist} {publish} {gossip} {} {}",
+                self.exchange_threshold,
+                self.opportunistic_threshold
+            ),
             "the thresholds are out of order",
-            "use -1e9 <= graylist <= publish <= gossip <= 0 <= opportunistic <= 1e9",
+            "use -1e9 <= graylist <= publish <= gossip <= 0 <= exchange, opportunistic <= 1e9",
         ))
     }
 }
@@ -226,6 +237,7 @@ codec_struct!(Scoring {
     gossip_threshold,
     publish_threshold,
     graylist_threshold,
+    exchange_threshold,
     opportunistic_threshold,
 });
 codec_struct!(Config {
@@ -247,6 +259,7 @@ codec_struct!(Config {
     unsubscribe_backoff,
     graft_flood_threshold,
     peer_exchange,
+    take_exchange,
     ihave_ids_max,
     ihave_messages_max,
     iwant_followup,
@@ -286,6 +299,7 @@ mod tests {
             gossip_threshold: -10.0,
             publish_threshold: -50.0,
             graylist_threshold: -80.0,
+            exchange_threshold: 10.0,
             opportunistic_threshold: 5.0,
         };
         let validated = |scoring: Scoring| Config { scoring: Some(scoring), ..Config::default() }.validate();

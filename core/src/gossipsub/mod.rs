@@ -20,8 +20,10 @@ pub mod watchdog;
 
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use bytes::Bytes;
+use peerage_proto::multiaddr::Multiaddr;
 use peerage_proto::peer_id::PeerId;
 
 use crate::codec::{codec_enum, codec_struct};
@@ -101,6 +103,13 @@ pub enum Event {
     Unsupported {
         /// Who.
         peer: PeerId,
+    },
+    /// A peer is named by another, with addresses that it signed.
+    Exchanged {
+        /// Who.
+        peer: PeerId,
+        /// Where it listens.
+        addrs: Vec<Multiaddr>,
     },
     /// A publication ended.
     Published {

@@ -102,7 +102,7 @@ fn blake2b_256(data: &[u8]) -> [u8; 32] {
 
 /// The author's key: from the id that holds it, or from `key`, which must then be the one that the id names. A `key` that
 /// is there must match in either case; Go refuses an empty one as it refuses a wrong one.
-fn author_key(author: &PeerId, key: Option<&[u8]>) -> Result<AuthorKey, Breach> {
+pub(super) fn author_key(author: &PeerId, key: Option<&[u8]>) -> Result<AuthorKey, Breach> {
     if let Some(public) = author.ed25519_public_key() {
         let matches = key.is_none_or(|key| author.as_bytes().get(2..) == Some(key));
         return if matches { Ok(AuthorKey::Ed25519(public)) } else { Err(Breach::BadKey) };

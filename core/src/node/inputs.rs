@@ -225,6 +225,10 @@ impl Node {
             }
             // Nobody's fault: it may be of use for addresses.
             gossipsub::Event::Unsupported { peer: _ } => {}
+            gossipsub::Event::Exchanged { peer, addrs } => {
+                let found = conn::Event::Found { peer, addrs, source: conn::Source::Peer };
+                self.on_conn(now, found, out);
+            }
             gossipsub::Event::Published { op, result } => match cx.ops.complete(op) {
                 Ok(Purpose::Publish(kind)) => parts.teranode.on_published(&mut cx, Some(kind), &result),
                 Ok(_) => parts.teranode.on_published(&mut cx, None, &result),

@@ -130,5 +130,6 @@ impl Router {
         if was_member {
             self.left_mesh(hand, peer, &topic);
         }
+        self.take_exchange(hand, peer, &prune.peers);
     }
 }

@@ -158,6 +158,7 @@ impl Router {
         op: OpId,
         ends: &[CheckEnd],
     ) {
+        self.on_records_checked(hand, op, ends);
         let identities = self.verifying.remove(&op).unwrap_or_default();
         let ends = ends.iter().copied().chain(core::iter::repeat(CheckEnd::Unknown));
         self.checked.extend(identities.into_iter().zip(ends));

@@ -6,6 +6,7 @@
 mod control;
 mod control_frames;
 mod copy;
+mod exchange;
 mod heartbeat;
 mod links;
 mod messages;
@@ -44,6 +45,7 @@ use crate::sink::Sink;
 use crate::state::state;
 use crate::time::{Instant, Timer};
 
+use exchange::Named;
 use messages::{Judging, Waiting};
 use own::Unsigned;
 pub use setup::Setup;
@@ -74,6 +76,8 @@ state! {
         checked: VecDeque<(Identity, CheckEnd)>,
         /// Messages whose verdict is awaited.
         judging: BTreeMap<MessageId, Judging>,
+        /// Records of peers whose signature is being checked.
+        exchanging: BTreeMap<OpId, Vec<Named>>,
         /// Own messages whose signature is being made.
         signing: BTreeMap<OpId, Unsigned>,
         /// Sequence number of the last own message.
@@ -153,6 +157,7 @@ impl Router {
             verifying: BTreeMap::new(),
             checked: VecDeque::new(),
             judging: BTreeMap::new(),
+            exchanging: BTreeMap::new(),
             signing: BTreeMap::new(),
             sequence: 0,
             rng: Rng::fork(seed, "gossipsub/router"),

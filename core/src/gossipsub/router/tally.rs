@@ -56,6 +56,10 @@ state! {
         pub prunes_in: u64,
         /// See above.
         pub prunes_out: u64,
+        /// Peers named in PRUNEs that came in.
+        pub exchange_named: u64,
+        /// Of them: handed on to be dialled.
+        pub exchange_taken: u64,
         /// Ids asked of others.
         pub iwant_out: u64,
         /// Messages given to others that asked.
