@@ -8,6 +8,7 @@
 
 pub mod control;
 pub mod feed;
+pub mod frames;
 pub mod node;
 pub mod peer;
 pub mod process;
