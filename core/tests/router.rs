@@ -365,6 +365,41 @@ fn what_a_peer_told_is_gone_with_its_last_stream() {
 }
 
 #[test]
+fn a_peer_that_lost_its_stream_and_opens_no_other_is_closed_to_be_dialled_again() {
+    let mut rig = Rig::mended();
+    member(&mut rig, 1);
+    let connection = ConnectionId(1);
+    let done = rig.stream(stream::Event::InboundEnded { connection });
+    assert!(!rpc(&sent(&done)[0].1).subscriptions.is_empty(), "that may wake it");
+    let reason = DisconnectReason::StreamLost;
+    let close = Action::Conn(conn::Action::Close { id: connection, reason });
+    assert!(!rig.run_ms(2_900).0.contains(&close));
+    assert!(rig.run_ms(200).0.contains(&close));
+}
+
+#[test]
+fn a_peer_that_says_nothing_of_topics_on_its_new_stream_is_subscribed_as_before() {
+    for (names_topics, expected) in [(false, 1), (true, 0)] {
+        let mut rig = Rig::mended();
+        member(&mut rig, 1);
+        let connection = ConnectionId(1);
+        rig.stream(stream::Event::InboundEnded { connection });
+        rig.stream(stream::Event::InboundOpened { connection, version: Version::V12 });
+        if names_topics {
+            rig.rpc(peer(1), &Rpc::default());
+        }
+        send(&mut rig, peer(1), &Sent::default());
+        assert_eq!(rig.node.view().interests().topic_count(&peer(1)), expected);
+        assert!(
+            rig.run_ms(5_000)
+                .0
+                .iter()
+                .all(|action| !matches!(action, Action::Conn(conn::Action::Close { .. })))
+        );
+    }
+}
+
+#[test]
 fn a_peer_that_opens_its_stream_anew_is_told_all_topics_again() {
     let mut rig = Rig::mended();
     member(&mut rig, 1);

@@ -1,7 +1,8 @@
 //! Our stream to each peer and the peer's to us: which connection carries them, and what happens when they end.
 //!
 //! One stream of ours goes to each peer. It moves to another connection when its own closes. When it ends while the
-//! connection stands, it is opened again after a while; too often, and the connection is closed, to be dialled again.
+//! connection stands, it is opened again after a while; too often, and the connection is closed, to be dialled again. So it is
+//! when a peer's last stream ended and it opens no other: some routers sleep then until the connection is a new one.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::time::Duration;
@@ -22,6 +23,8 @@ use crate::time::Instant;
 pub const REOPENINGS_MAX: u32 = 3;
 /// Before it is for the first time.
 const REOPEN_FIRST: Duration = Duration::from_millis(100);
+/// How long a peer may be without a stream to us after it had one.
+const INBOUND_WITHIN: Duration = Duration::from_secs(3);
 /// Longest wait before it is.
 const REOPEN_MAX: Duration = Duration::from_secs(10);
 
@@ -73,6 +76,11 @@ state! {
         inbound: BTreeMap<ConnectionId, Inbound>,
         /// Whether it ever had one.
         had_inbound: bool,
+        /// What it was subscribed to when its last one ended. A router that opens another and says nothing of topics there
+        /// takes them for known.
+        before: BTreeSet<TopicName>,
+        /// Until when it may be without.
+        inbound_until: Option<Instant>,
         /// Topics that we told it on the stream that stands.
         told: BTreeSet<TopicName>,
     }
@@ -135,6 +143,8 @@ impl Streams {
             reopenings: 0,
             inbound: BTreeMap::new(),
             had_inbound: false,
+            before: BTreeSet::new(),
+            inbound_until: None,
             told: BTreeSet::new(),
         };
         self.peers.insert(peer, streams);
@@ -186,6 +196,11 @@ impl Streams {
     pub fn on_closed(&mut self, peer: &PeerId, connection: ConnectionId, others: &[ConnectionId]) -> Closed {
         let Some(streams) = self.peers.get_mut(peer) else { return Closed::default() };
         let had_inbound = streams.inbound.remove(&connection).is_some();
+        streams.before.clear();
+        if streams.inbound.is_empty() {
+            // Its streams come with its other connections, or not at all.
+            streams.inbound_until = None;
+        }
         let mut closed = Closed {
             inbound_lost: had_inbound && streams.inbound.is_empty(),
             outbound_lost: streams.outbound.connection() == connection,
@@ -206,6 +221,19 @@ impl Streams {
         closed
     }
 
+    /// Peers that have been without a stream to us for too long, each once.
+    pub fn silent(&mut self, now: Instant) -> alloc::vec::Vec<PeerId> {
+        let is_over = |streams: &&mut OfPeer| streams.inbound_until.is_some_and(|until| until <= now);
+        let mut silent = alloc::vec::Vec::new();
+        for (peer, streams) in &mut self.peers {
+            if is_over(&streams) {
+                streams.inbound_until = None;
+                silent.push(*peer);
+            }
+        }
+        silent
+    }
+
     /// Streams whose time to be opened again has come.
     pub fn reopen(&mut self, now: Instant) -> alloc::vec::Vec<ConnectionId> {
         let mut due = alloc::vec::Vec::new();
@@ -221,7 +249,7 @@ impl Streams {
         due
     }
 
-    /// When the next one has come.
+    /// When the next one has come, or the next peer is without a stream for too long.
     pub fn next_reopening(&self) -> Option<Instant> {
         let waiting = self.peers.values().filter_map(|streams| match streams.outbound {
             Outbound::Waiting(_, at) if at < Instant::FAR => Some(at),
@@ -229,7 +257,7 @@ impl Streams {
                 None
             }
         });
-        waiting.min()
+        waiting.chain(self.peers.values().filter_map(|streams| streams.inbound_until)).min()
     }
 
     /// `peer` opened a stream to us; it replaces one on the same connection. Whether it had one before: then it may have
@@ -238,11 +266,26 @@ impl Streams {
     pub fn on_inbound_opened(&mut self, peer: &PeerId, connection: ConnectionId, version: Version) -> bool {
         let Some(streams) = self.peers.get_mut(peer) else { return false };
         streams.inbound.insert(connection, Inbound { version, is_heard: false });
+        streams.inbound_until = None;
         let again = core::mem::replace(&mut streams.had_inbound, true);
         if again {
             streams.told.clear();
         }
         again
+    }
+
+    /// The last stream of `peer` ended while its connection stands. It was subscribed to `topics`; it is told everything
+    /// again, which wakes those that sleep, and has a while to open another.
+    pub fn lose_inbound(&mut self, now: Instant, peer: &PeerId, topics: BTreeSet<TopicName>) {
+        let Some(streams) = self.peers.get_mut(peer) else { return };
+        streams.told.clear();
+        streams.before = topics;
+        streams.inbound_until = Some(now.after(INBOUND_WITHIN));
+    }
+
+    /// What `peer` was subscribed to before it opened its stream anew; it is not told again.
+    pub fn take_before(&mut self, peer: &PeerId) -> BTreeSet<TopicName> {
+        self.peers.get_mut(peer).map(|streams| core::mem::take(&mut streams.before)).unwrap_or_default()
     }
 
     /// A stream of `peer` ended. Whether it was the last.

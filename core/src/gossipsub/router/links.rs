@@ -1,5 +1,6 @@
 //! Connections and streams: what each beginning and end means for the parts.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
@@ -12,6 +13,7 @@ use crate::gossipsub::Event;
 use crate::gossipsub::peers::Version;
 use crate::gossipsub::stream::{self, Action, StreamEnd};
 use crate::gossipsub::streams::Ended;
+use crate::gossipsub::topic::TopicName;
 use crate::input;
 use crate::sink::Sink;
 use crate::time::Timer;
@@ -104,7 +106,10 @@ impl Router {
             }
             stream::Event::InboundEnded { .. } => {
                 if self.streams.on_inbound_ended(&peer, connection) {
-                    self.clear_subscriptions(hand, peer);
+                    let topics = self.clear_subscriptions(hand, peer);
+                    self.streams.lose_inbound(hand.now(), &peer, topics);
+                    hand.conns.outboxes_mut().touch(peer);
+                    self.plan_reopening(hand.timers);
                 }
             }
             stream::Event::Frame { frame, .. } => self.on_frame(hand, peer, connection, &frame),
@@ -174,8 +179,12 @@ impl Router {
         }
     }
 
-    /// Streams whose time has come are opened again.
+    /// Streams whose time has come are opened again, and peers that have none to us are given up.
     pub fn reopen<S: Sink<input::Action>>(&mut self, hand: &mut Hand<'_, '_, S>) {
+        for peer in self.streams.silent(hand.now()) {
+            bump(&mut self.tally.streams_given_up, 1);
+            hand.conns.disconnect(hand.cx, &peer, DisconnectReason::StreamLost);
+        }
         for connection in self.streams.reopen(hand.now()) {
             hand.cx.push(Action::Open { connection });
         }
@@ -198,9 +207,15 @@ impl Router {
     }
 
     /// The last stream of `peer` is gone, and what it told on it.
-    fn clear_subscriptions<S: Sink<input::Action>>(&mut self, hand: &mut Hand<'_, '_, S>, peer: PeerId) {
-        for name in self.peers.clear_subscriptions(&peer) {
-            self.forget_subscription(hand, peer, &name);
+    fn clear_subscriptions<S: Sink<input::Action>>(
+        &mut self,
+        hand: &mut Hand<'_, '_, S>,
+        peer: PeerId,
+    ) -> BTreeSet<TopicName> {
+        let topics = self.peers.clear_subscriptions(&peer);
+        for name in &topics {
+            self.forget_subscription(hand, peer, name);
         }
+        topics
     }
 }

@@ -213,6 +213,14 @@ impl Router {
         if !self.is_heard(hand.setup, &peer) {
             return bump(&mut self.tally.frames_graylisted, 1);
         }
+        if is_first {
+            let before = self.streams.take_before(&peer);
+            let says_more = !rpc.publish.is_empty() || rpc.control.is_some();
+            for topic in before.iter().filter(|_| rpc.subscriptions.is_empty() && says_more) {
+                let subscription = Subscription { subscribe: Some(true), topic: Some(&topic.0) };
+                self.on_subscription(hand, peer, &subscription);
+            }
+        }
         for subscription in &rpc.subscriptions {
             self.on_subscription(hand, peer, subscription);
         }
