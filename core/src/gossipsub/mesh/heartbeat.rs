@@ -14,7 +14,8 @@ use crate::gossipsub::topic::TopicName;
 pub struct Heartbeat {
     /// GRAFTs and PRUNEs: at most one for a peer and topic.
     pub changes: Vec<Change>,
-    /// Who gets the ids of which topic's messages. None of them is in its mesh or fanout.
+    /// Who gets the ids of which topic's messages. None of them was in its mesh before the last heartbeat, or is in its
+    /// fanout.
     pub gossip: Vec<(TopicName, Vec<PeerId>)>,
 }
 
@@ -28,6 +29,7 @@ impl Mesh {
             self.maintain(&topic, around, &mut heartbeat.changes);
             self.gossip(topic, around, &mut heartbeat);
         }
+        self.newcomers.clear();
         for topic in self.maintain_fanouts(around) {
             self.gossip(topic, around, &mut heartbeat);
         }
@@ -62,6 +64,7 @@ impl Mesh {
             changes.push(Change::Prune(self.prune(*peer, topic, backoff, exchange, around)));
         }
         let grafts = after.difference(&before);
+        self.newcomers.entry(topic.clone()).or_default().extend(grafts.clone());
         changes.extend(grafts.map(|peer| Change::Graft { peer: *peer, topic: topic.clone() }));
     }
 
@@ -125,7 +128,8 @@ impl Mesh {
         }
     }
 
-    /// Adds who gets gossip about `topic`: of those neither in its mesh nor its fanout, some by chance.
+    /// Adds who gets gossip about `topic`: of those neither in its mesh nor its fanout, some by chance; and those that have
+    /// just come into its mesh, for they got nothing of what came before.
     fn gossip<S: Fn(&PeerId) -> f64>(
         &mut self,
         topic: TopicName,
@@ -144,7 +148,11 @@ impl Mesh {
         };
         let others: Vec<_> = around.peers.subscribers(&topic).filter(gets).map(|(peer, _)| *peer).collect();
         let count = around.rules.lazy.max(others.len() * around.rules.gossip_factor_milli / 1000);
-        let chosen = self.choose(others, count);
+        let mut chosen = self.choose(others, count);
+        let newcomers = self.newcomers.get(&topic).into_iter().flatten();
+        let is_member =
+            |peer: &&PeerId| self.topics.get(&topic).is_some_and(|members| members.contains(*peer));
+        chosen.extend(newcomers.filter(is_member));
         if !chosen.is_empty() {
             heartbeat.gossip.push((topic, chosen));
         }

@@ -170,6 +170,8 @@ state! {
     #[derive(Clone, Debug)]
     pub struct Mesh {
         topics: BTreeMap<TopicName, BTreeSet<PeerId>>,
+        /// Members since the last heartbeat: what came before they were is still to be named to them.
+        newcomers: BTreeMap<TopicName, BTreeSet<PeerId>>,
         fanouts: BTreeMap<TopicName, Fanout>,
         fanouts_max: u32,
         ticks: u64,
@@ -182,6 +184,7 @@ impl Mesh {
     pub fn new(seed: &[u8; 32], fanouts_max: u32) -> Self {
         Self {
             topics: BTreeMap::new(),
+            newcomers: BTreeMap::new(),
             fanouts: BTreeMap::new(),
             fanouts_max,
             ticks: 0,
@@ -214,6 +217,7 @@ impl Mesh {
         around: &mut Around<'_, S>,
     ) -> Vec<Change> {
         let members = self.topics.remove(topic).unwrap_or_default();
+        self.newcomers.remove(topic);
         let backoff = around.rules.unsubscribe_backoff;
         members
             .into_iter()
@@ -245,6 +249,7 @@ impl Mesh {
             GraftTime::Allowed if members.len() >= around.rules.high && !entry.outbound => (0, true),
             GraftTime::Allowed => {
                 members.insert(peer);
+                self.newcomers.entry(topic.clone()).or_default().insert(peer);
                 return Grafted::Entered;
             }
         };
@@ -338,6 +343,7 @@ impl Mesh {
     fn graft_all(&mut self, topic: &TopicName, grafts: Vec<PeerId>) -> Vec<Change> {
         if let Some(members) = self.topics.get_mut(topic) {
             members.extend(&grafts);
+            self.newcomers.entry(topic.clone()).or_default().extend(&grafts);
         }
         grafts.into_iter().map(|peer| Change::Graft { peer, topic: topic.clone() }).collect()
     }

@@ -20,6 +20,8 @@ struct World {
     rules: Rules,
     scores: BTreeMap<PeerId, f64>,
     now: Instant,
+    /// Members since the last heartbeat or longer.
+    settled: BTreeSet<PeerId>,
 }
 
 impl World {
@@ -31,6 +33,7 @@ impl World {
             rules: Rules::new(&Config::default(), Thresholds::default()),
             scores: BTreeMap::new(),
             now: Instant::from_micros(1_000_000_000),
+            settled: BTreeSet::new(),
         }
     }
 
@@ -335,12 +338,27 @@ fn own_messages_are_flooded_where_that_is_asked_for_and_reach_a_small_mesh_and_m
 fn gossip_goes_to_a_quarter_of_the_others_and_to_six_at_least() {
     let mut world = World::joined(60);
     world.scores.insert(peer(59), -1.0);
+    world.heartbeat();
     let heartbeat = world.heartbeat();
     let (of, chosen) = &heartbeat.gossip[0];
     assert_eq!((of, chosen.len()), (&topic(), 13), "of 53 others");
     assert!(chosen.iter().all(|peer| !world.members().contains(peer)));
     let mut small = World::joined(9);
+    small.heartbeat();
     assert_eq!(small.heartbeat().gossip[0].1.len(), 3);
+}
+
+#[test]
+fn who_has_just_come_into_the_mesh_is_told_what_came_before_once() {
+    let mut world = World::joined(9);
+    let first = world.heartbeat().gossip[0].1.clone();
+    assert!(world.members().iter().all(|member| first.contains(member)), "grafted by us");
+    let outside: Vec<_> = (0..9).map(peer).filter(|peer| !world.members().contains(peer)).collect();
+    let graft = world.with(|mesh, around| mesh.on_graft(outside[0], &topic(), around));
+    assert_eq!(graft, Grafted::Entered);
+    let next = world.heartbeat().gossip[0].1.clone();
+    assert!(next.contains(&outside[0]), "grafted by itself");
+    assert_eq!(world.heartbeat().gossip[0].1.len(), outside.len() - 1, "once");
 }
 
 #[test]
@@ -419,12 +437,15 @@ fn mesh_is_within_bounds(world: &mut World, heartbeat: &Heartbeat) -> Result<(),
     let has_quota = world.outbound_members() >= world.rules.outbound;
     prop_assert!(has_quota || members.len() < world.rules.low || world.candidates(true).is_empty());
     for (_, chosen) in &heartbeat.gossip {
-        prop_assert!(chosen.iter().all(|peer| !members.contains(peer)));
+        prop_assert!(chosen.iter().all(|peer| !world.settled.contains(peer)));
     }
+    world.settled = members;
     Ok(())
 }
 
 fn take(world: &mut World, step: Step) -> Result<(), TestCaseError> {
+    let members = world.members();
+    world.settled.retain(|peer| members.contains(peer));
     let before = world.backoffs.clone();
     match step {
         Step::Neighbour(n, version, outbound, direct) => {
