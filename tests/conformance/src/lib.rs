@@ -6,11 +6,14 @@
 //! process ends with the test that started it, and a failure prints what the process said.
 #![forbid(unsafe_code)]
 
+pub mod churn;
 pub mod control;
 pub mod feed;
+pub mod frames;
 pub mod node;
 pub mod peer;
 pub mod process;
+pub mod score;
 pub mod scratch;
 pub mod setup;
 pub mod usage;

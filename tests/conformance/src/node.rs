@@ -5,6 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -26,12 +27,25 @@ pub enum Shell {
 /// Both, for tests that run over each.
 pub const SHELLS: [Shell; 2] = [Shell::Tokio, Shell::Smol];
 
+/// The binaries of [`use_binaries`].
+static BINARIES: OnceLock<[PathBuf; 2]> = OnceLock::new();
+
+/// Has this process start these binaries, `peerage` and `peerage-smol`, whatever the variables say. Only the first call
+/// counts.
+pub fn use_binaries(tokio: PathBuf, smol: PathBuf) {
+    // Who came first has decided.
+    let _ = BINARIES.set([tokio, smol]);
+}
+
 impl Shell {
     /// The binary under test.
     ///
     /// # Errors
     /// If the variable is not set or names no file; the text says how to build it.
     pub fn binary(self) -> Result<PathBuf, Failure> {
+        if let Some([tokio, smol]) = BINARIES.get() {
+            return Ok(if self == Self::Tokio { tokio } else { smol }.clone());
+        }
         let (variable, package) = match self {
             Self::Tokio => ("PEERAGE_BIN", "peerage-tokio"),
             Self::Smol => ("PEERAGE_SMOL_BIN", "peerage-smol"),
@@ -103,9 +117,25 @@ impl Node {
     /// # Errors
     /// If it does not end within 2 s and a bit, or does not come up.
     pub fn restart(&mut self) -> Result<(), Failure> {
-        let listen = self.listen_addr()?;
+        self.stop()?;
+        self.start_again()
+    }
+
+    /// Stops the node by SIGINT.
+    ///
+    /// # Errors
+    /// If it does not end in time.
+    pub fn stop(&mut self) -> Result<(), Failure> {
         self.process.signal(Signal::INT)?;
-        self.process.wait(SOON)?;
+        self.process.wait(SOON).map(drop)
+    }
+
+    /// Starts a stopped node on the same data directory, hence with the same key, and on the port it had.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub fn start_again(&mut self) -> Result<(), Failure> {
+        let listen = self.listen_addr()?;
         self.settings.retain(|(key, _)| key != "p2p_listen_addresses");
         self.settings.push(("p2p_listen_addresses".to_owned(), listen));
         let name = self.process.name().to_owned();

@@ -39,11 +39,12 @@ pub struct Peer {
     addr: String,
 }
 
-/// Cargo puts this package's binaries beside the folder of its tests.
+/// Cargo puts this package's binaries beside the folder of its tests, and beside other binaries.
 fn rust_peer() -> Result<std::path::PathBuf, Failure> {
     let test = std::env::current_exe().map_err(|error| Failure::new(format!("who am I: {error}")))?;
-    let folder = test.parent().and_then(std::path::Path::parent).unwrap_or(&test);
-    Ok(folder.join("rust-peer"))
+    let folders = test.ancestors().skip(1).take(2).map(|folder| folder.join("rust-peer"));
+    let missing = || Failure::new(format!("no rust-peer near {}", test.display()));
+    folders.into_iter().find(|file| file.is_file()).ok_or_else(missing)
 }
 
 impl std::fmt::Debug for Peer {

@@ -61,6 +61,8 @@ pub struct Process {
     stdin: Option<ChildStdin>,
     events: Receiver<Value>,
     log: Vec<Logged>,
+    /// How many events of the log [`Self::take`] has given already.
+    forgotten: usize,
     stderr: Arc<Mutex<VecDeque<String>>>,
     guard: Option<Child>,
     next_id: i64,
@@ -97,7 +99,17 @@ impl Process {
         }
         let guard = if leash == Leash::Shell { guard(child.id()) } else { None };
         let stdin = child.stdin.take();
-        Ok(Self { name: name.to_owned(), child, stdin, events, log: Vec::new(), stderr, guard, next_id: 1 })
+        Ok(Self {
+            name: name.to_owned(),
+            child,
+            stdin,
+            events,
+            log: Vec::new(),
+            forgotten: 0,
+            stderr,
+            guard,
+            next_id: 1,
+        })
     }
 
     /// The name given at the start.
@@ -190,6 +202,16 @@ impl Process {
     pub fn all(&mut self, matches: impl Fn(&Value) -> bool) -> Vec<Value> {
         self.drain();
         self.log.iter().filter(|l| matches(&l.event)).map(|l| l.event.clone()).collect()
+    }
+
+    /// All events that came since the last call of this kind, taken ones included. Nothing is kept of them but what a
+    /// failure shows: for processes that run long.
+    pub fn take(&mut self) -> Vec<Value> {
+        self.drain();
+        let events = self.log.iter().skip(self.forgotten).map(|l| l.event.clone()).collect();
+        self.log.drain(..self.log.len().saturating_sub(EVENTS_SHOWN_MAX));
+        self.forgotten = self.log.len();
+        events
     }
 
     /// Fails if an event that matches has come or comes within the time. The one wait that always
@@ -384,6 +406,15 @@ mod tests {
         let text = p.expect("the end", SOON, |e| e["event"] == "z").unwrap_err().to_string();
         assert!(text.contains("it ended before the end"), "{text}");
         assert!(text.contains(r#"{"event":"a"}"#), "{text}");
+    }
+
+    #[test]
+    fn an_event_is_taken_once_by_those_who_take_all() {
+        let mut p = shell(r#"for i in $(seq 100); do echo "{\"event\":$i}"; done; cat"#, Leash::Stdin);
+        p.expect("the last", SOON, |e| e["event"] == 100).unwrap();
+        assert_eq!(p.take().len(), 100);
+        assert_eq!(p.take().len(), 0);
+        assert_eq!(p.log.len(), EVENTS_SHOWN_MAX);
     }
 
     #[test]

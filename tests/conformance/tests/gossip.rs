@@ -5,7 +5,7 @@
 //! because the arrived message is known by the id under which it was announced.
 
 use peerage_conformance::node::{Node, Shell};
-use peerage_conformance::peer::{Make, Peer};
+use peerage_conformance::peer::{Make, Peer, is_message};
 use peerage_conformance::wire::{Kind, topics};
 use peerage_conformance::{Failure, LATE, SOON, on_both_shells, retry};
 use serde_json::{Value, json};
@@ -107,6 +107,47 @@ fn a_message_crosses_us_by_ihave_and_iwant_alone(shell: Shell) -> Result<(), Fai
     a.assert_never_connected(b.id())
 }
 
+/// The members of a bus's mesh of subtrees.
+fn mesh_of(bus: &mut Peer) -> Result<Value, Failure> {
+    Ok(bus.process().call(json!({"cmd": "mesh", "topic": Kind::Subtree.topic()}))?["peers"].clone())
+}
+
+/// The same with a message bus, whose router tells nothing of itself but who is in its mesh: nobody. If its ids and ours
+/// differed, it would be asked for what it does not have, and would ask for what we do not.
+fn a_message_crosses_between_a_bus_and_us_without_a_mesh(shell: Shell, make: Make) -> Result<(), Failure> {
+    let mut bus = Peer::start(make, "bus", json!({"aloof": true}))?;
+    let mut raw = aloof("raw")?;
+    let both = format!("{}|{}", bus.addr(), raw.addr());
+    let mut ours = Node::start(shell, "ours", &[("p2p_static_peers", &both), ("p2p_dht_mode", "server")])?;
+    for peer in [&mut bus, &mut raw] {
+        peer.expect_subscribed(ours.id(), &Kind::Subtree.topic(), SOON)?;
+    }
+    expect_rpc(&mut raw, "sent", "prune", &json!(Kind::Subtree.topic()))?;
+    for _ in 0..2 {
+        let message = Kind::Subtree.message(bus.id());
+        let mark = Kind::Subtree.mark(&message);
+        bus.publish(&Kind::Subtree.topic(), &message)?;
+        ours.expect_produced(&mark, SOON)?;
+        raw.expect_message(Kind::Subtree, &mark, SOON)?;
+        let message = Kind::Subtree.message(raw.id());
+        let mark = Kind::Subtree.mark(&message);
+        raw.publish(&Kind::Subtree.topic(), &message)?;
+        bus.expect_message(Kind::Subtree, &mark, SOON)?;
+        assert_eq!(bus.process().count(|e| is_message(e, Kind::Subtree, &mark)), 1);
+        assert_eq!(mesh_of(&mut bus)?, json!([]));
+    }
+    assert_eq!(raw.process().count(|e| e["event"] == "grafted"), 0);
+    raw.assert_never_connected(bus.id())
+}
+
+fn a_message_crosses_between_the_bus_017_and_us_without_a_mesh(shell: Shell) -> Result<(), Failure> {
+    a_message_crosses_between_a_bus_and_us_without_a_mesh(shell, Make::Bus017)
+}
+
+fn a_message_crosses_between_the_bus_022_and_us_without_a_mesh(shell: Shell) -> Result<(), Failure> {
+    a_message_crosses_between_a_bus_and_us_without_a_mesh(shell, Make::Bus022)
+}
+
 /// Whether the peer asked for the message before it came.
 fn was_asked_for(peer: &mut Peer, id: &Value) -> bool {
     let seen = seen(peer, id);
@@ -141,5 +182,7 @@ fn what_we_publish_reaches_a_peer_outside_our_mesh(shell: Shell) -> Result<(), F
 // covers: t008a_a_message_crosses_us_by_ihave_and_iwant_alone t008a_what_we_publish_reaches_a_peer_outside_our_mesh
 on_both_shells!(
     a_message_crosses_us_by_ihave_and_iwant_alone,
-    what_we_publish_reaches_a_peer_outside_our_mesh
+    a_message_crosses_between_the_bus_017_and_us_without_a_mesh,
+    a_message_crosses_between_the_bus_022_and_us_without_a_mesh,
+    what_we_publish_reaches_a_peer_outside_our_mesh,
 );

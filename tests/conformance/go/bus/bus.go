@@ -47,6 +47,8 @@ type Config struct {
 	CacheFile string `json:"cache_file"`
 	// MaxConnections raises the high water mark; 0 for the library's 35.
 	MaxConnections int `json:"max_connections"`
+	// Aloof keeps the router out of every mesh; see inside.go.
+	Aloof bool `json:"aloof"`
 	// Log passes the library's log on to standard error.
 	Log bool `json:"log"`
 }
@@ -170,6 +172,9 @@ func deadAddress() string {
 func ready(client p2p.Client, config Config, port int) (*node, error) {
 	host := hostOf(client)
 	n := &node{client: client, host: host}
+	if config.Aloof {
+		keepAloof(client)
+	}
 	reportConnections(host.Network())
 	for _, topic := range config.Topics {
 		go n.read(topic, client.Subscribe(topic))

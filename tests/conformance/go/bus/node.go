@@ -29,6 +29,15 @@ func (n *node) handle(command line.Command) {
 		n.handlePublish(command)
 	case "peers":
 		command.Done(n.peers())
+	case "mesh":
+		options := struct {
+			Topic string `json:"topic"`
+		}{}
+		if err := command.Decode(&options); err != nil {
+			command.Fail(err)
+			return
+		}
+		command.Done(line.Event{"peers": meshOf(n.client, options.Topic)})
 	case "connect":
 		go n.handleConnect(command)
 	case "disconnect":

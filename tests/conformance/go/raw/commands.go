@@ -39,7 +39,14 @@ type options struct {
 	On    bool   `json:"on"`
 	Forge forge  `json:"forge"`
 	Frame []byte `json:"frame_b64"`
-	Count int    `json:"count"`
+	// Batch are messages of one frame, each with its own topic, payload and forge.
+	Batch []options `json:"batch"`
+	RPC   rpc       `json:"rpc"`
+	Count int       `json:"count"`
+	// Whose stream is ended, "ours" or "theirs"; How, "close" or "reset".
+	Whose string `json:"whose"`
+	How   string `json:"how"`
+	Cases []edge `json:"cases"`
 }
 
 func (p *rawPeer) handle(command line.Command) {
@@ -64,9 +71,26 @@ func (p *rawPeer) handle(command line.Command) {
 	case "publish":
 		run(func() (line.Event, error) { return nil, p.publish(o) })
 	case "frame":
-		run(func() (line.Event, error) { return nil, p.writeFrame(o, o.Frame) })
+		run(func() (line.Event, error) { return nil, p.writeFrames(o, [][]byte{o.Frame}) })
+	case "greet":
+		run(func() (line.Event, error) { return nil, p.writeFrames(o, nil) })
+	case "rpc":
+		run(func() (line.Event, error) { return p.writeRPC(o) })
 	case "forge":
-		run(func() (line.Event, error) { return p.forgeMessage(o) })
+		run(func() (line.Event, error) { return p.forgeMessages(o) })
+	case "end_stream":
+		run(func() (line.Event, error) { return nil, p.endStream(o) })
+	case "rsa_id":
+		run(func() (line.Event, error) {
+			id, _, err := p.rsaAuthor()
+			return line.Event{"peer_id": id.String()}, err
+		})
+	case "join", "leave":
+		run(func() (line.Event, error) { return nil, p.changeTopic(o.Topic, command.Cmd == "join") })
+	case "scores":
+		run(p.scores.report)
+	case "ed25519":
+		run(func() (line.Event, error) { return answers(o.Cases) })
 	case "connect":
 		go run(func() (line.Event, error) { return nil, p.connect(o.Addr) })
 	case "disconnect":

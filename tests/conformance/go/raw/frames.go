@@ -3,9 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
-	"crypto/rand"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -26,8 +24,12 @@ import (
 type frames struct {
 	protocol protocol.ID
 	topics   []string
+	hello    string
 	mu       sync.Mutex
-	out      map[peer.ID]network.Stream
+	// Our streams, which we write to, and the newest that each peer opened to us, numbered from 1.
+	out    map[peer.ID]network.Stream
+	in     map[peer.ID]network.Stream
+	opened map[peer.ID]int
 }
 
 // frameBytesMax bounds one frame read.
@@ -38,26 +40,30 @@ func newFrames(p *rawPeer, config Config) *frames {
 	if id == "" {
 		id = "/meshsub/1.2.0"
 	}
-	f := &frames{protocol: id, topics: config.Topics, out: map[peer.ID]network.Stream{}}
+	f := &frames{protocol: id, topics: config.Topics, hello: config.Hello, out: map[peer.ID]network.Stream{},
+		in: map[peer.ID]network.Stream{}, opened: map[peer.ID]int{}}
 	p.host.SetStreamHandler(id, func(s network.Stream) { f.read(s) })
 	return f
 }
 
+// enter numbers a stream that a peer has opened.
+func (f *frames) enter(s network.Stream) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	remote := s.Conn().RemotePeer()
+	f.in[remote] = s
+	f.opened[remote]++
+	return f.opened[remote]
+}
+
 func (f *frames) read(s network.Stream) {
-	remote := s.Conn().RemotePeer().String()
+	remote, number := s.Conn().RemotePeer().String(), f.enter(s)
+	line.Emit("stream_opened", line.Event{"peer": remote, "number": number, "connection": s.Conn().ID()})
 	reader := bufio.NewReader(s)
-	for {
-		size, err := binary.ReadUvarint(reader)
-		if err == nil && size > frameBytesMax {
-			err = fmt.Errorf("frame of %d bytes", size)
-		}
-		frame := []byte{}
-		if err == nil {
-			frame = make([]byte, size)
-			_, err = io.ReadFull(reader, frame)
-		}
+	for count := 0; ; count++ {
+		frame, err := readDelimited(reader)
 		if err != nil {
-			line.Emit("stream_closed", line.Event{"peer": remote, "message": err.Error()})
+			line.Emit("stream_closed", line.Event{"peer": remote, "number": number, "message": err.Error()})
 			return
 		}
 		rpc := pb.RPC{}
@@ -65,55 +71,26 @@ func (f *frames) read(s network.Stream) {
 			line.Emit("bad_frame", line.Event{"peer": remote, "message": err.Error()})
 			continue
 		}
-		line.Emit("frame", describe(remote, len(frame), &rpc))
+		event := describe(remote, len(frame), &rpc)
+		event["stream"], event["nth"] = number, count
+		line.Emit("frame", event)
 	}
 }
 
-// describe is a frame's content; the messages in their pubsub fields.
-func describe(remote string, size int, rpc *pb.RPC) line.Event {
-	subscriptions := []line.Event{}
-	for _, s := range rpc.GetSubscriptions() {
-		subscriptions = append(subscriptions, line.Event{"topic": s.GetTopicid(), "subscribe": s.GetSubscribe()})
+func readDelimited(reader *bufio.Reader) ([]byte, error) {
+	size, err := binary.ReadUvarint(reader)
+	if err != nil {
+		return nil, err
 	}
-	messages := []line.Event{}
-	for _, m := range rpc.GetPublish() {
-		author, err := peer.IDFromBytes(m.GetFrom())
-		from := author.String()
-		if err != nil {
-			from = ""
-		}
-		messages = append(messages, line.Event{"topic": m.GetTopic(), "from": from, "seqno_b64": m.GetSeqno(),
-			"payload_b64": m.GetData(), "signature_bytes": len(m.GetSignature()), "key_bytes": len(m.GetKey())})
+	if size > frameBytesMax {
+		return nil, fmt.Errorf("frame of %d bytes", size)
 	}
-	control := rpc.GetControl()
-	grafts, prunes, ihave, iwant, idontwant := []string{}, []string{}, [][]byte{}, [][]byte{}, [][]byte{}
-	for _, c := range control.GetGraft() {
-		grafts = append(grafts, c.GetTopicID())
-	}
-	for _, c := range control.GetPrune() {
-		prunes = append(prunes, c.GetTopicID())
-	}
-	for _, c := range control.GetIhave() {
-		for _, id := range c.GetMessageIDs() {
-			ihave = append(ihave, []byte(id))
-		}
-	}
-	for _, c := range control.GetIwant() {
-		for _, id := range c.GetMessageIDs() {
-			iwant = append(iwant, []byte(id))
-		}
-	}
-	for _, c := range control.GetIdontwant() {
-		for _, id := range c.GetMessageIDs() {
-			idontwant = append(idontwant, []byte(id))
-		}
-	}
-	return line.Event{"peer": remote, "size": size, "subscriptions": subscriptions, "messages": messages,
-		"graft": grafts, "prune": prunes, "ihave_b64": ihave, "iwant_b64": iwant, "idontwant_b64": idontwant}
+	frame := make([]byte, size)
+	_, err = io.ReadFull(reader, frame)
+	return frame, err
 }
 
-// stream is the one stream to a peer; the first one opens with our subscriptions and a graft of
-// each topic, so that the other side takes us into its mesh.
+// stream is the one stream to a peer; the first frame on it is the hello.
 func (p *rawPeer) stream(to peer.ID) (network.Stream, error) {
 	f := p.frames
 	if s, ok := f.out[to]; ok {
@@ -126,27 +103,70 @@ func (p *rawPeer) stream(to peer.ID) (network.Stream, error) {
 		return nil, err
 	}
 	f.out[to] = s
-	hello := pb.RPC{Control: &pb.ControlMessage{}}
+	go f.watch(to, s)
+	hello, err := f.helloFrame()
+	if err != nil || hello == nil {
+		return s, err
+	}
+	return s, writeDelimited(s, [][]byte{hello})
+}
+
+// helloFrame tells our subscriptions and, unless told otherwise, a graft of each topic, so that the other side takes us
+// into its mesh.
+func (f *frames) helloFrame() ([]byte, error) {
+	hello := pb.RPC{}
+	switch f.hello {
+	case "", "graft":
+		hello.Control = &pb.ControlMessage{}
+	case "subscribe":
+	case "none":
+		return nil, nil
+	default:
+		return nil, fmt.Errorf("hello %q is none of graft, subscribe, none", f.hello)
+	}
 	for _, topic := range f.topics {
 		name, yes := topic, true
 		hello.Subscriptions = append(hello.Subscriptions, &pb.RPC_SubOpts{Subscribe: &yes, Topicid: &name})
-		hello.Control.Graft = append(hello.Control.Graft, &pb.ControlGraft{TopicID: &name})
+		if hello.Control != nil {
+			hello.Control.Graft = append(hello.Control.Graft, &pb.ControlGraft{TopicID: &name})
+		}
 	}
-	bytes, err := proto.Marshal(&hello)
-	if err != nil {
-		return nil, err
-	}
-	return s, writeDelimited(s, bytes)
+	return proto.Marshal(&hello)
 }
 
-func writeDelimited(s network.Stream, frame []byte) error {
+// watch reports the end of a stream of ours, on which nothing is ever sent back.
+func (f *frames) watch(to peer.ID, s network.Stream) {
+	how := "eof"
+	_, err := s.Read([]byte{0})
+	switch {
+	case err == nil:
+		how = "data"
+	case !errors.Is(err, io.EOF):
+		how = "reset"
+	}
+	f.mu.Lock()
+	ours := f.out[to] == s
+	if ours {
+		delete(f.out, to)
+	}
+	f.mu.Unlock()
+	if ours {
+		line.Emit("own_stream_ended", line.Event{"peer": to.String(), "how": how})
+	}
+}
+
+func writeDelimited(s network.Stream, frames [][]byte) error {
 	_ = s.SetWriteDeadline(time.Now().Add(connectTimeout))
-	_, err := s.Write(append(binary.AppendUvarint(nil, uint64(len(frame))), frame...))
+	bytes := []byte{}
+	for _, frame := range frames {
+		bytes = append(binary.AppendUvarint(bytes, uint64(len(frame))), frame...)
+	}
+	_, err := s.Write(bytes)
 	return err
 }
 
-// writeFrame writes the bytes as one frame, whatever they are.
-func (p *rawPeer) writeFrame(o options, frame []byte) error {
+// writeFrames writes the frames, whatever they are, by one write.
+func (p *rawPeer) writeFrames(o options, frames [][]byte) error {
 	if p.frames == nil {
 		return errors.New("frames are written in mode frames only")
 	}
@@ -157,8 +177,8 @@ func (p *rawPeer) writeFrame(o options, frame []byte) error {
 	p.frames.mu.Lock()
 	defer p.frames.mu.Unlock()
 	s, err := p.stream(to)
-	if err == nil {
-		err = writeDelimited(s, frame)
+	if err == nil && len(frames) > 0 {
+		err = writeDelimited(s, frames)
 	}
 	if err != nil {
 		delete(p.frames.out, to)
@@ -166,95 +186,28 @@ func (p *rawPeer) writeFrame(o options, frame []byte) error {
 	return err
 }
 
-// forge says how the message lies. Without any of it the message is honest.
-type forge struct {
-	// From is the author's id; empty for our own.
-	From string `json:"from"`
-	// SignSeed is the ed25519 seed to sign with; empty for our own key.
-	SignSeed string `json:"sign_seed"`
-	// Unsigned leaves the signature out, NoFrom the author, NoSeqno the number.
-	Unsigned bool `json:"unsigned"`
-	NoFrom   bool `json:"no_from"`
-	NoSeqno  bool `json:"no_seqno"`
-	// Tamper changes the last byte of the seqno after signing; the payload stays valid.
-	Tamper bool `json:"tamper"`
-	// WithKey adds the signer's public key, though its id holds it already.
-	WithKey bool `json:"with_key"`
-	// Seqno in hex; empty for random bytes.
-	Seqno string `json:"seqno"`
-	// Copies of the same message in one frame; 0 counts as 1.
-	Copies int `json:"copies"`
-}
-
-// forgeMessage writes one message to one peer as the forge says.
-func (p *rawPeer) forgeMessage(o options) (line.Event, error) {
-	message, err := p.forged(o)
+// endStream closes or resets our stream to a peer, or the newest that it opened to us.
+func (p *rawPeer) endStream(o options) error {
+	if p.frames == nil {
+		return errors.New("streams are ended in mode frames only")
+	}
+	id, err := peer.Decode(o.Peer)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	rpc := pb.RPC{}
-	for range max(1, o.Forge.Copies) {
-		rpc.Publish = append(rpc.Publish, message)
+	p.frames.mu.Lock()
+	defer p.frames.mu.Unlock()
+	streams := p.frames.in
+	if o.Whose == "ours" {
+		streams = p.frames.out
 	}
-	frame, err := proto.Marshal(&rpc)
-	if err != nil {
-		return nil, err
+	s, ok := streams[id]
+	if !ok {
+		return fmt.Errorf("no stream of %s", id)
 	}
-	return line.Event{"frame_bytes": len(frame)}, p.writeFrame(o, frame)
-}
-
-func (p *rawPeer) forged(o options) (*pb.Message, error) {
-	payload, err := payloadOf(o)
-	if err != nil {
-		return nil, err
+	delete(streams, id)
+	if o.How == "close" {
+		return s.Close()
 	}
-	author := p.host.ID()
-	if o.Forge.From != "" {
-		if author, err = peer.Decode(o.Forge.From); err != nil {
-			return nil, err
-		}
-	}
-	key := p.key
-	if o.Forge.SignSeed != "" {
-		if key, err = keyOf(o.Forge.SignSeed); err != nil {
-			return nil, err
-		}
-	}
-	seqno, err := hex.DecodeString(o.Forge.Seqno)
-	if err != nil {
-		return nil, err
-	}
-	if len(seqno) == 0 {
-		seqno = make([]byte, 8)
-		_, _ = rand.Read(seqno)
-	}
-	message := &pb.Message{From: []byte(author), Data: payload, Seqno: seqno, Topic: &o.Topic}
-	if o.Forge.NoFrom {
-		message.From = nil
-	}
-	if o.Forge.NoSeqno {
-		message.Seqno = nil
-	}
-	if o.Forge.Unsigned {
-		return message, nil
-	}
-	plain, err := proto.Marshal(message)
-	if err != nil {
-		return nil, err
-	}
-	if message.Signature, err = key.Sign(append([]byte("libp2p-pubsub:"), plain...)); err != nil {
-		return nil, err
-	}
-	if o.Forge.WithKey {
-		if message.Key, err = keyBytes(key); err != nil {
-			return nil, err
-		}
-	}
-	if o.Forge.Tamper {
-		if len(message.Seqno) == 0 {
-			return nil, errors.New("nothing to tamper with: no seqno")
-		}
-		message.Seqno[len(message.Seqno)-1] ^= 1
-	}
-	return message, nil
+	return s.Reset()
 }

@@ -42,6 +42,11 @@ type Config struct {
 	Security []string `json:"security"`
 	// ProtocolVersion of identify.
 	ProtocolVersion string `json:"protocol_version"`
+	// Hello is the first frame of a stream in mode "frames": "graft" (default) for subscriptions and grafts, "subscribe" for
+	// subscriptions alone, "none" for no such frame.
+	Hello string `json:"hello"`
+	// Score makes the router keep scores and exchange peers; see score.go.
+	Score bool `json:"score"`
 	// Meshsub is the one protocol id that mode "frames" speaks; empty for /meshsub/1.2.0.
 	Meshsub string `json:"meshsub"`
 }
@@ -63,9 +68,11 @@ func main() {
 type rawPeer struct {
 	host    host.Host
 	key     crypto.PrivKey
+	rsa     crypto.PrivKey
 	topics  []string
 	router  *router
 	frames  *frames
+	scores  *scores
 	counter line.Counter
 }
 

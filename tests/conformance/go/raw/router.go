@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -17,6 +18,7 @@ type router struct {
 	pubsub *pubsub.PubSub
 	mu     sync.Mutex
 	topics map[string]*pubsub.Topic
+	joined map[string]*pubsub.Subscription
 }
 
 func newRouter(p *rawPeer, config Config) (*router, error) {
@@ -26,6 +28,10 @@ func newRouter(p *rawPeer, config Config) (*router, error) {
 	}
 	if config.Aloof {
 		options = append(options, aloof()...)
+	}
+	if config.Score {
+		p.scores = &scores{worst: map[peer.ID]float64{}}
+		options = append(options, p.scores.scoring(config.Topics)...)
 	}
 	var ps *pubsub.PubSub
 	var err error
@@ -40,19 +46,44 @@ func newRouter(p *rawPeer, config Config) (*router, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &router{pubsub: ps, topics: map[string]*pubsub.Topic{}}
+	r := &router{pubsub: ps, topics: map[string]*pubsub.Topic{}, joined: map[string]*pubsub.Subscription{}}
 	for _, name := range config.Topics {
-		topic, err := r.topic(name)
-		if err != nil {
+		if err := r.join(p, name); err != nil {
 			return nil, err
 		}
-		subscription, err := topic.Subscribe()
-		if err != nil {
-			return nil, err
-		}
-		go p.read(subscription)
 	}
 	return r, nil
+}
+
+func (r *router) join(p *rawPeer, name string) error {
+	topic, err := r.topic(name)
+	if err != nil {
+		return err
+	}
+	subscription, err := topic.Subscribe()
+	if err != nil {
+		return err
+	}
+	r.joined[name] = subscription
+	go p.read(subscription)
+	return nil
+}
+
+// changeTopic subscribes to a topic, or unsubscribes from it.
+func (p *rawPeer) changeTopic(name string, join bool) error {
+	if p.router == nil {
+		return errors.New("mode frames has no router; use rpc")
+	}
+	subscription, joined := p.router.joined[name]
+	if joined == join {
+		return fmt.Errorf("topic %s is joined or left already", name)
+	}
+	if join {
+		return p.router.join(p, name)
+	}
+	delete(p.router.joined, name)
+	subscription.Cancel()
+	return nil
 }
 
 // topic joins a topic once.

@@ -2,15 +2,18 @@
 //! Stock rust-libp2p gossipsub as a foreign peer, driven like the Go ones: a first line of options on standard input, then
 //! commands; events on standard output. It ends with its standard input.
 //!
-//! Options: `topics`, `max_message_size`. Commands: `publish` (topic; json or size), `flood` (topic, count, rate, run).
+//! Options: `topics`, `max_message_size`, `seed` (64 hex digits), `listen` (a multiaddr). Commands: `publish` (topic; json or
+//! size), `flood` (topic, count, rate, run), `connect` (addr; answered when the dial has begun). Each message of others is an
+//! event `message` (topic, from, json).
 
 use std::error::Error;
 use std::time::Duration;
 
 use libp2p::futures::StreamExt as _;
 use libp2p::gossipsub::{self, IdentTopic, MessageAuthenticity, PublishError};
+use libp2p::identity::Keypair;
 use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
-use libp2p::{Swarm, SwarmBuilder, identify, noise, tcp, yamux};
+use libp2p::{Multiaddr, Swarm, SwarmBuilder, identify, noise, tcp, yamux};
 use peerage_conformance::wire;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -40,20 +43,17 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     let options: Value = serde_json::from_str(&lines.next_line().await?.unwrap_or_default())?;
     let size = options["max_message_size"].as_u64().unwrap_or(1 << 20);
-    let mut swarm = swarm(usize::try_from(size)?)?;
+    let mut swarm = swarm(key(&options)?, usize::try_from(size)?)?;
     for topic in options["topics"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         swarm.behaviour_mut().gossipsub.subscribe(&IdentTopic::new(topic))?;
     }
-    swarm.listen_on("/ip4/127.0.0.1/tcp/0".parse()?)?;
+    swarm.listen_on(options["listen"].as_str().unwrap_or("/ip4/127.0.0.1/tcp/0").parse()?)?;
     let mut flood: Option<Flood> = None;
     loop {
         let due = flood.as_ref().map(|flood| flood.next);
         tokio::select! {
             event = swarm.select_next_some() => {
-                if let SwarmEvent::NewListenAddr { address, .. } = event {
-                    let id = swarm.local_peer_id().to_string();
-                    emit(&json!({"event": "ready", "addrs": [format!("{address}/p2p/{id}")], "peer_id": id}));
-                }
+                told(&swarm, &event);
             }
             line = lines.next_line() => {
                 let Some(line) = line? else { return Ok(()) };
@@ -70,7 +70,35 @@ async fn run() -> Result<(), Box<dyn Error>> {
     }
 }
 
-fn swarm(max_message_size: usize) -> Result<Swarm<Behaviour>, Box<dyn Error>> {
+fn key(options: &Value) -> Result<Keypair, Box<dyn Error>> {
+    match options["seed"].as_str() {
+        Some(seed) => Ok(Keypair::ed25519_from_bytes(wire::unhex(seed).ok_or("the seed is no hex")?)?),
+        None => Ok(Keypair::generate_ed25519()),
+    }
+}
+
+/// Tells of what others want to know of: the address, and messages.
+fn told(swarm: &Swarm<Behaviour>, event: &SwarmEvent<BehaviourEvent>) {
+    if let SwarmEvent::NewListenAddr { address, .. } = event {
+        let id = swarm.local_peer_id().to_string();
+        emit(&json!({"event": "ready", "addrs": [format!("{address}/p2p/{id}")], "peer_id": id}));
+    }
+    if let SwarmEvent::Behaviour(BehaviourEvent::Gossipsub(gossipsub::Event::Message { message, .. })) = event
+    {
+        report(message);
+    }
+}
+
+/// Tells of a message, its inner JSON if it is in an envelope and is any.
+fn report(message: &gossipsub::Message) {
+    let envelope: Value = serde_json::from_slice(&message.data).unwrap_or_default();
+    let inner = wire::unbase64(envelope["data"].as_str().unwrap_or_default());
+    let inner: Value = serde_json::from_slice(&inner).unwrap_or_default();
+    let from = message.source.map(|author| author.to_string());
+    emit(&json!({"event": "message", "topic": message.topic.as_str(), "from": from, "json": inner}));
+}
+
+fn swarm(key: Keypair, max_message_size: usize) -> Result<Swarm<Behaviour>, Box<dyn Error>> {
     let config = gossipsub::ConfigBuilder::default()
         .max_transmit_size(max_message_size)
         .message_id_fn(|message| {
@@ -79,7 +107,7 @@ fn swarm(max_message_size: usize) -> Result<Swarm<Behaviour>, Box<dyn Error>> {
             id.into()
         })
         .build()?;
-    let swarm = SwarmBuilder::with_new_identity()
+    let swarm = SwarmBuilder::with_existing_identity(key)
         .with_tokio()
         .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)?
         .with_behaviour(|key| {
@@ -107,6 +135,12 @@ fn on_command(swarm: &mut Swarm<Behaviour>, command: &Value) -> Result<Option<Fl
             };
             // With nobody there the caller tries again.
             let _ = publish(swarm, &topic, inner.to_string().as_bytes());
+            Ok(None)
+        }
+        Some("connect") => {
+            let address: Multiaddr = command["addr"].as_str().unwrap_or_default().parse()?;
+            // Whoever is connected already, or cannot be reached, is not the caller's concern.
+            let _ = swarm.dial(address);
             Ok(None)
         }
         Some("flood") => Ok(Some(Flood {

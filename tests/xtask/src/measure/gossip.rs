@@ -64,7 +64,7 @@ impl Line {
 /// The line that keeps the feed in use.
 const WITH_FEED: &str = "with a feed client";
 /// In a figure without a client of the feed there is no notifying.
-const NOT_NOTIFIED: &str = ", nothing notified";
+pub(super) const NOT_NOTIFIED: &str = ", nothing notified";
 /// Between two frames of one kind that the node makes of itself: its status and its ping.
 const OWN_FRAME_EVERY: Duration = Duration::from_secs(10);
 /// Frames made for the feed, whoever reads them.

@@ -5,8 +5,10 @@ mod cpu;
 mod feed;
 mod figures;
 mod gossip;
+mod mesh;
 mod ours;
 mod publish;
+mod soak;
 mod start;
 
 use std::path::{Path, PathBuf};
@@ -121,9 +123,11 @@ pub(crate) fn measure(what: &str, words: &[&str]) -> Result<(), String> {
     let options = Options::parse(words)?;
     let body = match what {
         "gossip" => gossip::measure,
+        "mesh" => mesh::measure,
+        "soak" => soak::measure,
         "publish" => publish::measure,
         "start" => start::measure,
-        other => return Err(format!("measure gossip, publish or start, not {other}")),
+        other => return Err(format!("measure gossip, mesh, publish, soak or start, not {other}")),
     };
     let workspace = Workspace::load()?;
     need("go", "golang-go")?;
