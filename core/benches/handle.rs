@@ -70,30 +70,30 @@ fn round(kind: TopicKind) -> (f64, f64, f64) {
     rig.join_feed(1);
     let topic = rig.node.config().teranode.topic(kind);
     let messages = messages(kind, MESSAGES);
-    let inputs: Vec<Input> = messages
+    let events: Vec<Event> = messages
         .into_iter()
         .enumerate()
         .map(|(n, data)| {
             let mut id = peer(1).as_bytes().to_vec();
             id.extend_from_slice(&n.to_be_bytes());
             let (source, topic) = (peer(1), topic.clone());
-            Input::Gossipsub(Event::Delivered {
+            Event::Delivered {
                 id: MessageId(id.into()),
                 topic,
                 propagation_source: source,
                 source,
                 data: data.into(),
-            })
+            }
         })
         .collect();
     let mut out: Actions<Action> = Actions::bounded(Limits::default().actions_per_input_max());
     let mut acks = Vec::with_capacity(8);
     let (mut spent, mut allocations, mut bytes) = (std::time::Duration::ZERO, 0, 0);
-    for input in inputs {
+    for event in events {
         rig.advance_ms(20_000 / 1000);
         let region = Region::new(GLOBAL);
         let began = Instant::now();
-        rig.node.handle(rig.now, input, &mut out);
+        rig.node.tell_families(rig.now, event, &mut out);
         spent += began.elapsed();
         let change = region.change();
         allocations += change.allocations + change.reallocations;

@@ -325,6 +325,12 @@ impl<K: Encode, V: Encode> Encode for BTreeMap<K, V> {
     }
 }
 
+impl<K: Decode + Ord, V: Decode> Decode for BTreeMap<K, V> {
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Vec::<(K, V)>::decode(input)?.into_iter().collect())
+    }
+}
+
 impl<K: Encode> Encode for BTreeSet<K> {
     fn encode(&self, out: &mut impl Output) {
         encode_len(self.len(), out);

@@ -9,7 +9,7 @@ use peerage_proto::multiaddr::Multiaddr;
 use crate::codec::codec_enum;
 use crate::conn::{self, ConnectionId, DialError};
 use crate::explain::Notice;
-use crate::gossipsub::{self, PublishResult};
+use crate::gossipsub::stream::{self, CheckEnd};
 use crate::op::OpId;
 use crate::teranode::chain::{Answer, QueryError};
 use crate::teranode::{self, ProduceError};
@@ -24,8 +24,8 @@ pub enum Input {
     Timeout,
     /// Something about connections.
     Conn(conn::Event),
-    /// Something from the pubsub router.
-    Gossipsub(gossipsub::Event),
+    /// Something about pubsub's streams.
+    Gossipsub(stream::Event),
     /// Something for the Teranode service.
     Teranode(teranode::Input),
     /// An operation ended.
@@ -50,8 +50,8 @@ pub enum Input {
 pub enum Action {
     /// With connections.
     Conn(conn::Action),
-    /// By the pubsub router.
-    Gossipsub(gossipsub::Action),
+    /// With pubsub's streams and signatures.
+    Gossipsub(stream::Action),
     /// By the Teranode service's neighbours.
     Teranode(teranode::Action),
     /// Store a document durably, in place of its former content. Answered by [`OpResult::Stored`].
@@ -104,8 +104,10 @@ impl Neighbour {
 pub enum OpResult {
     /// A dial.
     Dialed(Result<ConnectionId, DialError>),
-    /// A publication.
-    Published(PublishResult),
+    /// A signature under our own name.
+    Signed(Result<Bytes, Failed>),
+    /// Checks of signatures: the end of each, in their order.
+    Verified(Vec<CheckEnd>),
     /// A Kafka record.
     Produced(Result<(), ProduceError>),
     /// A document.
@@ -141,8 +143,8 @@ impl From<conn::Action> for Action {
     }
 }
 
-impl From<gossipsub::Action> for Action {
-    fn from(action: gossipsub::Action) -> Self {
+impl From<stream::Action> for Action {
+    fn from(action: stream::Action) -> Self {
         Self::Gossipsub(action)
     }
 }
@@ -165,7 +167,7 @@ codec_enum!(Document { 0 => AddressCache });
 codec_enum!(Neighbour { 0 => Chain, 1 => Broker, 2 => Store });
 codec_enum!(OpResult {
     0 => Dialed(result),
-    1 => Published(result),
+    1 => Signed(result),
     2 => Produced(result),
     3 => Stored(result),
     4 => Queried(result),
@@ -173,6 +175,7 @@ codec_enum!(OpResult {
     6 => Provided(result),
     7 => Searched(result),
     8 => SentDirect(result),
+    9 => Verified(ends),
 });
 codec_enum!(Input {
     0 => Start,

@@ -66,7 +66,10 @@ impl Limits {
         // Work that scales is cut to `work_per_input_max` items of at most two actions for each kind of timer; the
         // feed's clients waiting for their first frame can all be served by one status; every other handler pushes a
         // dozen at most.
-        256 + 16 * self.work_per_input_max as usize + 2 * self.subscribers_max as usize
+        // The router sends to each connection at most once an input, and opens at most one stream on each.
+        256 + 16 * self.work_per_input_max as usize
+            + 2 * self.subscribers_max as usize
+            + 2 * self.connections_max as usize
     }
 
     /// Proves the relations between the bounds.

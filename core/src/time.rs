@@ -134,11 +134,17 @@ pub enum Timer {
     FeedPing,
     /// Origins and seen hashes are swept.
     Sweep,
+    /// The router's heartbeat.
+    Heartbeat,
+    /// Pubsub streams that ended are opened again.
+    Reopen,
+    /// The router has work left over from earlier inputs.
+    Router,
 }
 
 impl Timer {
     /// Number of variants.
-    pub const COUNT: usize = 9;
+    pub const COUNT: usize = 12;
     /// Every variant, in order.
     pub const ALL: [Self; Self::COUNT] = [
         Self::Dial,
@@ -150,6 +156,9 @@ impl Timer {
         Self::NodeStatus,
         Self::FeedPing,
         Self::Sweep,
+        Self::Heartbeat,
+        Self::Reopen,
+        Self::Router,
     ];
 }
 

@@ -67,6 +67,7 @@ fn t050_nothing_of_peers_nor_while_syncing_nor_listen_only_nor_with_a_bad_hash()
 #[test]
 fn rejected_transactions_are_neither_repeated_nor_flooded() {
     let mut rig = Rig::mended();
+    rig.subscribe(peer(1), "teranode/bitcoin/1.0.0/regtest-rejected_tx");
     let mut sent = 0;
     for n in 0..200u8 {
         sent += rig.feed(rejected("", &hash_text(n))).published().len();
@@ -145,11 +146,11 @@ fn t008_a_listen_only_node_joins_all_four_topics_reference() {
 }
 
 fn joins_four_and_publishes_status_only(config: Config) {
-    use peerage_core::{Action, gossipsub};
+    use peerage_core::gossipsub::Command;
     let mut rig = Rig::new(config);
     let done = rig.start();
-    let joined = |action: &&Action| matches!(action, Action::Gossipsub(gossipsub::Action::Subscribe { .. }));
-    assert_eq!(done.0.iter().filter(joined).count(), 4);
+    let joined = |command: &&Command| matches!(command, Command::Subscribe { .. });
+    assert_eq!(done.1.iter().filter(joined).count(), 4);
     assert_eq!(done.published().len(), 1);
     let event = tip_event(&rig);
     assert!(rig.chain_says(event).published().is_empty());

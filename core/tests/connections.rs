@@ -7,7 +7,7 @@ use std::time::Duration;
 use peerage_core::conn::{
     self, CloseReason, ConnectionId, DhtMode, DialError, Direction, DisconnectReason, PendingId,
 };
-use peerage_core::gossipsub::{self, Topic};
+use peerage_core::gossipsub::Topic;
 use peerage_core::input::{Action, Document, Input, OpResult};
 use peerage_core::op::OpId;
 use peerage_core::proto::network::Network;
@@ -16,6 +16,8 @@ use peerage_core::teranode::{self, TopicKind};
 use peerage_core::time::Now;
 use peerage_core::{Config, Node};
 use rig::{Done, Rig, hash_text, peer, subtree, us};
+
+const TOPIC: &str = "teranode/bitcoin/1.0.0/regtest-block";
 
 fn addr(n: u8) -> Multiaddr {
     format!("/ip4/127.0.0.1/tcp/{}", 4000 + u32::from(n)).parse().expect("an address")
@@ -191,10 +193,10 @@ fn above_35_peers_the_least_valued_go_until_25_are_left() {
     }
     let topic = Topic::from("teranode/bitcoin/1.0.0/regtest-block");
     for n in 1..=20 {
-        rig.feed(Input::Gossipsub(gossipsub::Event::Subscribed { peer: peer(n), topic: topic.clone() }));
+        rig.subscribe(peer(n), topic.as_str());
     }
     for n in 21..=25 {
-        rig.feed(Input::Gossipsub(gossipsub::Event::Mesh { peer: peer(n), member: true }));
+        rig.graft(peer(n), TOPIC);
     }
     assert!(closes(&rig.run_ms(19_000)).is_empty(), "all are young");
     let gone: Vec<u64> = closes(&rig.run_ms(12_000)).into_iter().map(|(id, _)| id.0).collect();
@@ -269,7 +271,7 @@ fn topic_peers_are_cached_half_a_second_later_and_dialled_in_the_next_life() {
     let (mut rig, _) = started(|_| {});
     establish(&mut rig, 1, peer(1), Direction::Outbound(None), &addr(1));
     let topic = Topic::from("teranode/bitcoin/1.0.0/regtest-block");
-    rig.feed(Input::Gossipsub(gossipsub::Event::Subscribed { peer: peer(1), topic }));
+    rig.subscribe(peer(1), topic.as_str());
     let stored = rig.run_ms(500).0.into_iter().find_map(|action| {
         let Action::Store { document: Document::AddressCache, content, .. } = action else { return None };
         Some(content)
@@ -305,7 +307,7 @@ fn a_peer_that_went_deaf_after_many_bytes_is_closed_and_dialled_again() {
     let (mut rig, _) = started(|_| {});
     for n in [1, 2] {
         establish(&mut rig, u64::from(n), peer(n), Direction::Outbound(None), &addr(n));
-        rig.feed(Input::Gossipsub(gossipsub::Event::Mesh { peer: peer(n), member: true }));
+        rig.graft(peer(n), TOPIC);
     }
     rig.feed(Input::Conn(conn::Event::Received { id: ConnectionId(1), bytes: 200_000 }));
     let mut closed = Vec::new();
@@ -374,7 +376,7 @@ fn one_write_of_the_address_cache_runs_at_a_time_and_a_junk_topic_causes_none() 
     let stores = |done: &Done| done.0.iter().filter(|action| matches!(action, Action::Store { .. })).count();
     establish(&mut rig, 1, peer(1), Direction::Outbound(None), &addr(1));
     let subscribe = |rig: &mut Rig, name: &str| {
-        rig.feed(Input::Gossipsub(gossipsub::Event::Subscribed { peer: peer(1), topic: Topic::from(name) }));
+        rig.subscribe(peer(1), name);
     };
     subscribe(&mut rig, "junk");
     assert_eq!(stores(&rig.run_ms(1000)), 0);
@@ -397,7 +399,7 @@ fn one_write_of_the_address_cache_runs_at_a_time_and_a_junk_topic_causes_none() 
 fn nothing_is_left_of_a_peer_that_is_gone_and_forgotten() {
     let (mut rig, _) = started(|_| {});
     establish(&mut rig, 1, peer(1), Direction::Outbound(None), &addr(1));
-    rig.feed(Input::Gossipsub(gossipsub::Event::Mesh { peer: peer(1), member: true }));
+    rig.graft(peer(1), TOPIC);
     rig.gossip(peer(1), TopicKind::Subtree, &subtree(&peer(1).to_base58(), &hash_text(1)));
     close(&mut rig, 1);
     rig.run_ms(26 * 3600 * 1000);

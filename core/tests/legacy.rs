@@ -141,8 +141,8 @@ fn t057_a_new_connection_is_greeted_and_the_topic_is_the_fallback_without_an_env
     });
     let failed = OpResult::SentDirect(Err(Failed("no stream".into())));
     let done = rig.feed(peerage_core::Input::Op(op.unwrap(), failed));
-    let published = done.0.iter().any(|action| {
-        matches!(action, Action::Gossipsub(peerage_core::gossipsub::Action::Publish { topic, data, .. })
+    let published = done.1.iter().any(|command| {
+        matches!(command, peerage_core::gossipsub::Command::Publish { topic, data, .. }
             if topic.as_str().ends_with("-handshake") && data.starts_with(br#"{"type":"version""#))
     });
     assert!(published);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use peerage_core::conn::{self, CloseReason, ConnectionId, Direction, DisconnectReason, PendingId, Source};
 use peerage_core::explain::Notice;
-use peerage_core::gossipsub;
+use peerage_core::gossipsub::stream;
 use peerage_core::input::{Action, Input, OpResult};
 use peerage_core::op::OpId;
 use peerage_core::proto::network::Network;
@@ -244,13 +244,16 @@ fn publications_and_records_that_end_after_the_stop_are_counted() {
     let mut rig = started(|_| {});
     let done = rig.gossip(peer(1), TopicKind::Subtree, &subtree(&peer(1).to_base58(), &hash_text(1)));
     let produce = done.produce_ops()[0];
+    rig.subscribe(peer(1), "teranode/bitcoin/1.0.0/regtest-node_status");
+    rig.signs = false;
     let done = rig.run_ms(10_000);
-    let publish = done.0.iter().find_map(|action| {
-        let Action::Gossipsub(gossipsub::Action::Publish { op, .. }) = action else { return None };
+    let sign = done.0.iter().find_map(|action| {
+        let Action::Gossipsub(stream::Action::Sign { op, .. }) = action else { return None };
         Some(*op)
     });
     rig.feed(Input::Stop);
-    rig.feed(Input::Op(publish.expect("a status"), OpResult::Published(Ok(()))));
+    let sent = rig.feed(Input::Op(sign.expect("a status"), OpResult::Signed(Ok(vec![5; 64].into()))));
+    assert!(matches!(sent.0[..], [Action::Gossipsub(stream::Action::Send { .. })]), "{:?}", sent.0);
     let done = rig.feed(Input::Op(produce, OpResult::Produced(Ok(()))));
     assert!(done.0.is_empty(), "nothing is begun any more");
     let counters = rig.node.view().counters();

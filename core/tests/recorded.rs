@@ -219,7 +219,7 @@ impl Replay {
         let json = parse(&entry.json);
         let uptime = (json["uptime"].as_f64().unwrap_or_default() * 1e6) as u64;
         self.rig.now.mono = self.rig.now.mono.max(Instant::from_micros(uptime));
-        if self.rig.queries.is_empty() {
+        while self.rig.queries.is_empty() {
             let due = self.rig.node.poll().at;
             self.rig.now.mono = self.rig.now.mono.max(due);
             self.feed(Input::Timeout);

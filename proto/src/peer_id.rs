@@ -3,6 +3,8 @@
 use alloc::string::String;
 use core::fmt;
 
+use sha2::{Digest as _, Sha256};
+
 use crate::base58;
 
 /// Multihash code of the identity function: the key itself stands in the id.
@@ -106,6 +108,16 @@ impl PeerId {
     pub fn ed25519_public_key(&self) -> Option<[u8; 32]> {
         let key = self.as_bytes().strip_prefix(&[IDENTITY, 36])?.strip_prefix(&ED25519_KEY_HEAD)?;
         key.try_into().ok()
+    }
+
+    /// Whether this is the id of `key`, a public key in libp2p's protobuf: it holds the key itself or its SHA2-256.
+    #[must_use]
+    pub fn is_of_key(&self, key: &[u8]) -> bool {
+        match self.as_bytes() {
+            [IDENTITY, _, held @ ..] => held == key,
+            [_, _, digest @ ..] => digest == &Sha256::digest(key)[..],
+            [..] => false,
+        }
     }
 }
 

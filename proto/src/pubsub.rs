@@ -6,6 +6,7 @@
 
 mod control;
 mod message;
+mod peer_record;
 mod rpc;
 mod wire;
 
@@ -14,6 +15,7 @@ mod tests;
 
 pub use control::{Control, Extensions, Graft, IDontWant, IHave, IWant, PeerInfo, Prune};
 pub use message::Message;
+pub use peer_record::PeerRecord;
 pub use rpc::{Excess, Rpc, RpcLimits, Subscription};
 
 use core::fmt;

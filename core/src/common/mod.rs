@@ -3,6 +3,7 @@
 pub mod backoff;
 pub mod fair_map;
 pub mod ring;
+pub mod share;
 pub mod sip;
 pub mod timers;
 pub mod token_bucket;

@@ -11,6 +11,7 @@ use peerage_proto::peer_id::PeerId;
 use super::address_book::{self, AddressBook};
 use super::dialer::Dialer;
 use super::discovery::Discovery;
+use super::outbox::{self, Outboxes};
 use super::table::{Connection, Pending, Table};
 use super::trim::{self, Worth};
 use super::{
@@ -40,6 +41,7 @@ state! {
         /// When each connected peer's first connection was made.
         since: BTreeMap<PeerId, Instant>,
         listening: Vec<Multiaddr>,
+        outboxes: Outboxes,
         /// Whether the address cache is being written, and whether it has changed since.
         is_saving: bool,
         is_dirty: bool,
@@ -71,7 +73,13 @@ pub enum Change {
 
 impl Connections {
     /// An empty room, to search the members of `topics`.
-    pub fn new(limits: &Limits, seed: &[u8; 32], key: HashKey, topics: &[Topic]) -> Self {
+    pub fn new(
+        limits: &Limits,
+        seed: &[u8; 32],
+        key: HashKey,
+        topics: &[Topic],
+        outbox: &outbox::Bounds,
+    ) -> Self {
         Self {
             table: Table::default(),
             dialer: Dialer::new(seed),
@@ -80,6 +88,7 @@ impl Connections {
             closing: BTreeMap::new(),
             since: BTreeMap::new(),
             listening: Vec::new(),
+            outboxes: Outboxes::new(outbox),
             is_saving: false,
             is_dirty: false,
         }
@@ -314,6 +323,21 @@ impl Connections {
         }
     }
 
+    /// What waits to be sent to each peer.
+    pub fn outboxes(&self) -> &Outboxes {
+        &self.outboxes
+    }
+
+    /// The same, to put in and take out.
+    pub fn outboxes_mut(&mut self) -> &mut Outboxes {
+        &mut self.outboxes
+    }
+
+    /// Whether we asked for a connection to be closed.
+    pub fn is_closing(&self, id: ConnectionId) -> bool {
+        self.closing.contains_key(&id)
+    }
+
     /// Closes a connection.
     pub fn close<S: Sink<input::Action>>(
         &mut self,
@@ -474,6 +498,7 @@ impl Connections {
     pub fn check(&self) -> Result<(), &'static str> {
         self.table.check()?;
         self.dialer.check()?;
+        self.outboxes.check()?;
         self.book.check()
     }
 

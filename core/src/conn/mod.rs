@@ -6,6 +6,7 @@ pub mod config;
 pub mod connections;
 pub mod dialer;
 pub mod discovery;
+pub mod outbox;
 pub mod table;
 pub mod trim;
 
@@ -76,6 +77,8 @@ pub enum DisconnectReason {
     Shutdown,
     /// A node of another chain, as its greeting says.
     OtherNetwork,
+    /// Our pubsub stream on it ended again and again.
+    StreamLost,
 }
 
 /// Why a connection ended, as the shell saw it.
@@ -279,7 +282,7 @@ codec_enum!(Direction { 0 => Inbound(pending), 1 => Outbound(op) });
 codec_enum!(DisconnectReason {
     0 => Trimmed, 1 => Deaf, 2 => PrivateAddress, 3 => AddressLimit, 4 => SubnetLimit, 5 => PeerLimit,
     6 => HandshakeLimit, 7 => ConnectionLimit, 8 => Banned, 9 => Flood, 10 => Ourselves, 11 => Shutdown,
-    12 => OtherNetwork,
+    12 => OtherNetwork, 13 => StreamLost,
 });
 codec_enum!(CloseReason { 0 => Local, 1 => Remote, 2 => Transport, 3 => Flood });
 codec_enum!(DialError {

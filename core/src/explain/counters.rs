@@ -7,7 +7,7 @@ use crate::teranode::TopicKind;
 use crate::teranode::chain::FsmState;
 use crate::teranode::verdict::Cause;
 
-const REASONS: usize = 13;
+const REASONS: usize = 14;
 
 /// A table of counters by topic and cause.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -262,8 +262,8 @@ mod tests {
     #[test]
     fn every_reason_has_its_slot() {
         let mut counters = Counters::default();
-        counters.refuse(DisconnectReason::OtherNetwork);
-        assert_eq!(DisconnectReason::OtherNetwork as usize + 1, REASONS);
-        assert_eq!(counters.refused_for(DisconnectReason::OtherNetwork), 1);
+        counters.refuse(DisconnectReason::StreamLost);
+        assert_eq!(DisconnectReason::StreamLost as usize + 1, REASONS);
+        assert_eq!(counters.refused_for(DisconnectReason::StreamLost), 1);
     }
 }

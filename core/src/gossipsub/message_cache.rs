@@ -13,9 +13,9 @@ use peerage_proto::peer_id::PeerId;
 
 use super::MessageId;
 use super::seen::IdDigest;
-use super::share::Shares;
 use super::topic::TopicName;
 use crate::common::fair_map::{FairMap, Inserted};
+use crate::common::share::Shares;
 use crate::common::sip::HashKey;
 use crate::state::state;
 use crate::time::Instant;

@@ -1,5 +1,5 @@
-//! Pubsub: the vocabulary between the core and the router (publish, delivered, report), its configuration, and the
-//! watchdog over peers that fell silent. The router itself moves in here; nothing outside this folder will notice.
+//! Gossipsub: the router, its parts, and the watchdog over peers that fell silent. What topics mean is no business of this
+//! folder: a family asks for something by [`Command`] and is told by [`Event`]; whoever moves frames speaks [`stream`].
 
 pub mod backoff;
 pub mod config;
@@ -8,17 +8,22 @@ pub mod lazy;
 pub mod mesh;
 pub mod message_cache;
 pub mod peers;
+pub mod policy;
 pub mod promises;
+pub mod router;
 pub mod score;
 pub mod seen;
-pub mod share;
+pub mod stream;
+pub mod streams;
 pub mod topic;
 pub mod watchdog;
 
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use bytes::Bytes;
+use peerage_proto::multiaddr::Multiaddr;
 use peerage_proto::peer_id::PeerId;
 
 use crate::codec::{codec_enum, codec_struct};
@@ -57,10 +62,10 @@ pub enum Acceptance {
     Ignore,
 }
 
-/// What the router reports.
+/// What the router tells the rest of the node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
-    /// A message whose signature is valid, for the first time. It waits for a [`Action::Report`].
+    /// A message whose signature is valid, for the first time. It waits for a [`Command::Report`].
     Delivered {
         /// Its id.
         id: MessageId,
@@ -99,17 +104,36 @@ pub enum Event {
         /// Who.
         peer: PeerId,
     },
+    /// A peer is named by another, with addresses that it signed.
+    Exchanged {
+        /// Who.
+        peer: PeerId,
+        /// Where it listens.
+        addrs: Vec<Multiaddr>,
+    },
+    /// A publication ended.
+    Published {
+        /// The operation.
+        op: OpId,
+        /// How.
+        result: PublishResult,
+    },
 }
 
-/// What the core asks of the router.
+/// What a family asks of the router.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Action {
+pub enum Command {
     /// Join a topic.
     Subscribe {
         /// Which.
         topic: Topic,
     },
-    /// Publish under the own name; answered by [`PublishResult`].
+    /// Leave a topic.
+    Unsubscribe {
+        /// Which.
+        topic: Topic,
+    },
+    /// Publish under the own name; answered by [`Event::Published`].
     Publish {
         /// The operation.
         op: OpId,
@@ -126,6 +150,8 @@ pub enum Action {
         propagation_source: PeerId,
         /// What to do with it.
         acceptance: Acceptance,
+        /// Whether that is for reasons of our own, such as a full queue: another copy of it may come and be judged anew.
+        again: bool,
     },
 }
 
@@ -146,18 +172,6 @@ pub type PublishResult = Result<(), PublishError>;
 codec_struct!(Topic(name));
 codec_struct!(MessageId(bytes));
 codec_enum!(Acceptance { 0 => Accept, 1 => Reject, 2 => Ignore });
-codec_enum!(Event {
-    0 => Delivered { id, topic, propagation_source, source, data },
-    1 => Subscribed { peer, topic },
-    2 => Unsubscribed { peer, topic },
-    3 => Mesh { peer, member },
-    4 => Unsupported { peer },
-});
-codec_enum!(Action {
-    0 => Subscribe { topic },
-    1 => Publish { op, topic, data },
-    2 => Report { id, propagation_source, acceptance },
-});
 codec_enum!(PublishError { 0 => NoPeers, 1 => QueuesFull, 2 => Refused(reason) });
 alter_leaf!(Topic => |topic| topic.0 = alloc::format!("{}x", topic.0).into());
 alter_leaf!(MessageId => |id| id.0 = [&id.0[..], b"x"].concat().into());

@@ -1,5 +1,6 @@
 //! What a component is handed beside its input.
 
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use peerage_proto::hash::Hash256;
@@ -9,6 +10,7 @@ use peerage_proto::peer_id::PeerId;
 use crate::codec::codec_enum;
 use crate::explain::Notice;
 use crate::explain::counters::Counters;
+use crate::gossipsub::Command;
 use crate::input::{Action, Document};
 use crate::limits::Limits;
 use crate::op::{OpId, Ops};
@@ -53,6 +55,10 @@ pub enum Purpose {
     SendDirect(PeerId),
     /// A greeting of this peer on a direct stream; if it fails, it goes to the topic.
     Greet(PeerId),
+    /// A signature of an own message.
+    Sign,
+    /// Signatures of the messages of one frame.
+    Verify,
 }
 
 /// Whom a dial is for.
@@ -79,6 +85,8 @@ codec_enum!(Purpose {
     10 => Search,
     11 => SendDirect(peer),
     12 => Greet(peer),
+    13 => Sign,
+    14 => Verify,
 });
 alter_leaf!(DialTarget => |target| {
     let mut key = [0xa7; 32];
@@ -99,6 +107,8 @@ pub struct Ctx<'a, S> {
     pub counters: &'a mut Counters,
     /// Memory to encode in; its content means nothing.
     pub scratch: &'a mut Vec<u8>,
+    /// What families ask of the router; it does so before the input is over.
+    pub commands: &'a mut VecDeque<Command>,
     /// Where actions go.
     pub out: &'a mut S,
 }
@@ -107,6 +117,11 @@ impl<S: Sink<Action>> Ctx<'_, S> {
     /// Pushes an action.
     pub fn push(&mut self, action: impl Into<Action>) {
         self.out.push(action.into());
+    }
+
+    /// Asks something of the router.
+    pub fn ask_router(&mut self, command: Command) {
+        self.commands.push_back(command);
     }
 
     /// Tells the operator.

@@ -11,8 +11,8 @@ use crate::conn::connections::Change;
 use crate::conn::{self, DisconnectReason};
 use crate::explain::Notice;
 use crate::gossipsub::watchdog;
-use crate::gossipsub::{self, Acceptance};
-use crate::input::{Action, Document, Input, OpResult};
+use crate::gossipsub::{self, Acceptance, Command};
+use crate::input::{Action, Document, Failed, Input, OpResult};
 use crate::op::OpId;
 use crate::sink::Sink;
 use crate::teranode::gossip::Delivered;
@@ -28,7 +28,11 @@ impl Node {
             Input::Start => self.on_start(now, out),
             Input::Timeout => self.on_timeout(now, out),
             Input::Conn(event) => self.on_conn(now, event, out),
-            Input::Gossipsub(event) => self.on_gossipsub(now, event, out),
+            Input::Gossipsub(event) => {
+                let (mut cx, mut parts) = self.split(now, out);
+                let (router, mut hand) = parts.router(&mut cx);
+                router.on_event(&mut hand, event);
+            }
             Input::Teranode(input) => {
                 let (mut cx, parts) = self.split(now, out);
                 let connected = parts.conns.table().peer_count();
@@ -56,8 +60,10 @@ impl Node {
         if core::mem::replace(&mut self.state.is_started, true) {
             return;
         }
-        let (mut cx, parts) = self.split(now, out);
+        let (mut cx, mut parts) = self.split(now, out);
         parts.conns.start(&mut cx, parts.conn_config, parts.timers);
+        let (router, mut hand) = parts.router(&mut cx);
+        router.start(&mut hand);
         parts.teranode.start(&mut cx, &parts.env, parts.timers);
     }
 
@@ -65,6 +71,7 @@ impl Node {
         let (mut cx, mut parts) = self.split(now, out);
         parts.teranode.stop(&mut cx);
         save_addresses(&mut cx, &mut parts);
+        parts.router.stop();
         self.state.is_stopped = true;
     }
 
@@ -72,12 +79,6 @@ impl Node {
     fn after_stop(&mut self, now: Now, input: Input, out: &mut impl Sink<Action>) {
         self.state.counters.after_stop = self.state.counters.after_stop.saturating_add(1);
         match input {
-            Input::Gossipsub(gossipsub::Event::Delivered { id, propagation_source, .. }) => {
-                self.state.counters.delivered += 1;
-                self.state.counters.gossip_unknown_topic += 1;
-                let acceptance = Acceptance::Ignore;
-                out.push(gossipsub::Action::Report { id, propagation_source, acceptance }.into());
-            }
             Input::Conn(conn::Event::Incoming { pending, .. }) => {
                 let reason = DisconnectReason::Shutdown;
                 out.push(conn::Action::Refuse { pending, reason }.into());
@@ -108,9 +109,11 @@ impl Node {
             return;
         };
         match purpose {
-            Purpose::Publish(_) | Purpose::PublishLegacy | Purpose::Produce { .. } | Purpose::Store(_) => {
-                complete(&mut cx, parts, purpose, result);
-            }
+            Purpose::Publish(_)
+            | Purpose::PublishLegacy
+            | Purpose::Sign
+            | Purpose::Produce { .. }
+            | Purpose::Store(_) => complete(&mut cx, parts, op, purpose, result),
             Purpose::Dial(_)
             | Purpose::BlockHeader(_)
             | Purpose::BestBlock(_)
@@ -119,13 +122,19 @@ impl Node {
             | Purpose::Provide
             | Purpose::Search
             | Purpose::SendDirect(_)
-            | Purpose::Greet(_) => {}
+            | Purpose::Greet(_)
+            | Purpose::Verify => {}
         }
     }
 
     fn on_conn(&mut self, now: Now, event: conn::Event, out: &mut impl Sink<Action>) {
         let (mut cx, mut parts) = self.split(now, out);
+        let (established, closed) = (established(&event), closed(parts.conns, &event));
         let change = parts.conns.on_event(&mut cx, parts.conn_config, parts.timers, parts.local_peer, event);
+        if let Some((peer, id)) = closed {
+            let (router, mut hand) = parts.router(&mut cx);
+            router.on_closed(&mut hand, peer, id);
+        }
         match change {
             Change::None => {}
             Change::Received(peer, bytes) => parts.watchdog.on_bytes(now, &peer, bytes),
@@ -135,6 +144,10 @@ impl Node {
                 }
                 if parts.teranode.bans().is_banned(now, &peer) {
                     parts.conns.disconnect(&mut cx, &peer, DisconnectReason::Banned);
+                }
+                if let Some(id) = established.filter(|id| !parts.conns.is_closing(*id)) {
+                    let (router, mut hand) = parts.router(&mut cx);
+                    router.on_connected(&mut hand, peer, id);
                 }
             }
             Change::Disconnected(peer) => parts.forget(&peer),
@@ -149,6 +162,29 @@ impl Node {
         }
     }
 
+    /// Brings what families and router ask of each other to its end, and sends what may be sent.
+    pub(super) fn settle(&mut self, now: Now, out: &mut impl Sink<Action>) {
+        #[cfg(any(test, feature = "sim"))]
+        self.asked.clear();
+        loop {
+            if let Some(command) = self.commands.pop_front() {
+                #[cfg(any(test, feature = "sim"))]
+                self.asked.push(command.clone());
+                let (mut cx, mut parts) = self.split(now, out);
+                let (router, mut hand) = parts.router(&mut cx);
+                router.on_command(&mut hand, command);
+            } else if let Some(event) = self.events.pop_front() {
+                self.on_gossipsub(now, event, out);
+            } else {
+                break;
+            }
+        }
+        let (mut cx, mut parts) = self.split(now, out);
+        let (router, mut hand) = parts.router(&mut cx);
+        router.flush(&mut hand);
+    }
+
+    /// Something that the router tells.
     fn on_gossipsub(&mut self, now: Now, event: gossipsub::Event, out: &mut impl Sink<Action>) {
         let (mut cx, parts) = self.split(now, out);
         let is_connected = |peer: &PeerId| parts.conns.table().is_connected(peer);
@@ -189,6 +225,15 @@ impl Node {
             }
             // Nobody's fault: it may be of use for addresses.
             gossipsub::Event::Unsupported { peer: _ } => {}
+            gossipsub::Event::Exchanged { peer, addrs } => {
+                let found = conn::Event::Found { peer, addrs, source: conn::Source::Peer };
+                self.on_conn(now, found, out);
+            }
+            gossipsub::Event::Published { op, result } => match cx.ops.complete(op) {
+                Ok(Purpose::Publish(kind)) => parts.teranode.on_published(&mut cx, Some(kind), &result),
+                Ok(_) => parts.teranode.on_published(&mut cx, None, &result),
+                Err(_) => cx.counters.ops_unknown = cx.counters.ops_unknown.saturating_add(1),
+            },
         }
     }
 
@@ -198,8 +243,19 @@ impl Node {
             cx.counters.ops_unknown = cx.counters.ops_unknown.saturating_add(1);
             return;
         };
-        complete(&mut cx, parts, purpose, result);
+        complete(&mut cx, parts, op, purpose, result);
     }
+}
+
+/// The connection that an event begins.
+fn established(event: &conn::Event) -> Option<conn::ConnectionId> {
+    if let conn::Event::Established { id, .. } = event { Some(*id) } else { None }
+}
+
+/// Whose connection an event ends, and which.
+fn closed(conns: &conn::Connections, event: &conn::Event) -> Option<(PeerId, conn::ConnectionId)> {
+    let conn::Event::Closed { id, .. } = event else { return None };
+    Some((conns.table().get(*id)?.peer, *id))
 }
 
 /// A message on any topic. Returns whom to part from.
@@ -229,7 +285,7 @@ fn on_delivered<S: Sink<Action>>(
         }
     };
     let Delivered { id, propagation_source, .. } = delivered;
-    cx.push(gossipsub::Action::Report { id, propagation_source, acceptance });
+    cx.ask_router(Command::Report { id, propagation_source, acceptance, again: false });
     end.and_then(|(_, parting)| parting)
 }
 
@@ -251,8 +307,24 @@ pub(super) fn save_addresses<S: Sink<Action>>(cx: &mut Ctx<'_, S>, parts: &mut P
 }
 
 /// Brings an operation to its end. A result of another kind than its purpose is a shell's bug and counts as a failure.
-fn complete<S: Sink<Action>>(cx: &mut Ctx<'_, S>, parts: Parts<'_>, purpose: Purpose, result: OpResult) {
+fn complete<S: Sink<Action>>(
+    cx: &mut Ctx<'_, S>,
+    mut parts: Parts<'_>,
+    op: OpId,
+    purpose: Purpose,
+    result: OpResult,
+) {
     use conn::DialError;
+    if let Purpose::Sign | Purpose::Verify = purpose {
+        let (router, mut hand) = parts.router(cx);
+        match (purpose, result) {
+            (Purpose::Sign, OpResult::Signed(signed)) => router.on_signed(&mut hand, op, signed),
+            (Purpose::Sign, _) => router.on_signed(&mut hand, op, Err(Failed("no signature".into()))),
+            (_, OpResult::Verified(ends)) => router.on_verified(&mut hand, op, &ends),
+            (_, _) => router.on_verified(&mut hand, op, &[]),
+        }
+        return;
+    }
     let Parts { conn_config, local_peer, env, timers, conns, teranode, .. } = parts;
     let mismatch = || gossipsub::PublishError::Refused("a result of another kind".into());
     let unavailable = || crate::teranode::chain::QueryError::Unavailable("a result of another kind".into());
@@ -263,14 +335,10 @@ fn complete<S: Sink<Action>>(cx: &mut Ctx<'_, S>, parts: Parts<'_>, purpose: Pur
         (Purpose::Dial(target), _) => {
             conns.on_dialed(cx, conn_config, timers, &target, Err(DialError::TimedOut));
         }
-        (Purpose::Publish(kind), result) => {
-            let result = if let OpResult::Published(result) = result { result } else { Err(mismatch()) };
-            teranode.on_published(cx, Some(kind), &result);
-        }
-        (Purpose::PublishLegacy, result) => {
-            let result = if let OpResult::Published(result) = result { result } else { Err(mismatch()) };
-            teranode.on_published(cx, None, &result);
-        }
+        // The router ends these; a shell that does is mistaken.
+        (Purpose::Publish(kind), _) => teranode.on_published(cx, Some(kind), &Err(mismatch())),
+        (Purpose::PublishLegacy, _) => teranode.on_published(cx, None, &Err(mismatch())),
+        (Purpose::Sign | Purpose::Verify, _) => {}
         (Purpose::Produce { kind, hash, peer }, result) => {
             let ok = matches!(result, OpResult::Produced(Ok(())));
             teranode.on_produced(cx, kind, hash, &peer, ok);

@@ -5,6 +5,7 @@ mod inputs;
 mod timeouts;
 mod view;
 
+use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -19,7 +20,9 @@ use crate::contract::{Core, Demand};
 use crate::error::ConfigError;
 use crate::explain::counters::Counters;
 use crate::gossipsub::interest::Interests;
+use crate::gossipsub::router::{Hand, Router, Setup};
 use crate::gossipsub::watchdog::Watchdog;
+use crate::gossipsub::{self, Command};
 use crate::input::{Action, Input, Neighbour};
 use crate::op::Ops;
 use crate::sink::Sink;
@@ -41,6 +44,7 @@ state! {
         ops: Ops<Purpose>,
         counters: Counters,
         conns: Connections,
+        router: Router,
         interests: Interests,
         watchdog: Watchdog,
         teranode: Service,
@@ -96,6 +100,14 @@ pub struct Node {
     inner: Vec<u8>,
     /// What is being encoded; the same.
     scratch: Vec<u8>,
+    /// What the router was told at start.
+    setup: Setup,
+    /// What families asked of the router, and what it told them: both empty between inputs.
+    commands: VecDeque<Command>,
+    events: VecDeque<gossipsub::Event>,
+    /// What was asked of the router at the last input, for tests to see.
+    #[cfg(any(test, feature = "sim"))]
+    asked: Vec<Command>,
 }
 
 impl Node {
@@ -109,6 +121,7 @@ impl Node {
         let topics = Topics::new(&config.teranode);
         let key = HashKey::fork(&seed);
         let joined: Vec<_> = topics.all().cloned().collect();
+        let setup = Setup::new(config.local_peer, &config.gossipsub, &config.limits);
         let state = NodeState {
             last: now,
             is_started: false,
@@ -116,14 +129,27 @@ impl Node {
             timers: Timers::default(),
             ops: Ops::default(),
             counters: Counters::default(),
-            conns: Connections::new(&config.limits, &seed, key, &joined),
+            conns: Connections::new(&config.limits, &seed, key, &joined, &setup.outbox),
+            router: Router::new(&setup, &config.limits, &seed, key),
             interests: Interests::default(),
             watchdog: Watchdog::default(),
             teranode: Service::new(&config.teranode, &config.limits, key, &config.local_peer, now),
             health: Health::default(),
         };
         let local_text = config.local_peer.to_base58();
-        Ok(Self { config, topics, local_text, state, inner: Vec::new(), scratch: Vec::new() })
+        Ok(Self {
+            config,
+            topics,
+            local_text,
+            state,
+            inner: Vec::new(),
+            scratch: Vec::new(),
+            setup,
+            commands: VecDeque::new(),
+            events: VecDeque::new(),
+            #[cfg(any(test, feature = "sim"))]
+            asked: Vec::new(),
+        })
     }
 
     /// SHA-256 over the canonical walk of the state.
@@ -147,6 +173,20 @@ impl Node {
         &mut self.state
     }
 
+    /// Asks something of the router as a family would, in tests.
+    #[cfg(any(test, feature = "sim"))]
+    pub fn ask_router(&mut self, now: Now, command: Command, out: &mut impl Sink<Action>) {
+        self.commands.push_back(command);
+        self.settle(now, out);
+    }
+
+    /// Tells what the router would tell, in tests of what families make of it.
+    #[cfg(any(test, feature = "sim"))]
+    pub fn tell_families(&mut self, now: Now, event: gossipsub::Event, out: &mut impl Sink<Action>) {
+        self.events.push_back(event);
+        self.settle(now, out);
+    }
+
     /// Full structural check.
     ///
     /// # Errors
@@ -155,6 +195,7 @@ impl Node {
         let state = &self.state;
         state.teranode.check()?;
         state.conns.check()?;
+        state.router.check()?;
         if !state.counters.is_conserved() {
             return Err("a delivered message has no end, or two");
         }
@@ -180,8 +221,17 @@ impl Node {
 
     /// Splits the node into what a component is handed and the components.
     fn split<'a, S>(&'a mut self, now: Now, out: &'a mut S) -> (Ctx<'a, S>, Parts<'a>) {
-        let NodeState { timers, ops, counters, conns, interests, watchdog, teranode, .. } = &mut self.state;
-        let cx = Ctx { now, limits: &self.config.limits, ops, counters, scratch: &mut self.scratch, out };
+        let NodeState { timers, ops, counters, conns, router, interests, watchdog, teranode, .. } =
+            &mut self.state;
+        let cx = Ctx {
+            now,
+            limits: &self.config.limits,
+            ops,
+            counters,
+            scratch: &mut self.scratch,
+            commands: &mut self.commands,
+            out,
+        };
         let env = Env {
             config: &self.config.teranode,
             local_peer: &self.config.local_peer,
@@ -195,6 +245,9 @@ impl Node {
             env,
             timers,
             conns,
+            router,
+            setup: &self.setup,
+            events: &mut self.events,
             interests,
             watchdog,
             teranode,
@@ -211,6 +264,9 @@ struct Parts<'a> {
     env: Env<'a>,
     timers: &'a mut Timers,
     conns: &'a mut Connections,
+    router: &'a mut Router,
+    setup: &'a Setup,
+    events: &'a mut VecDeque<gossipsub::Event>,
     interests: &'a mut Interests,
     watchdog: &'a mut Watchdog,
     teranode: &'a mut Service,
@@ -218,6 +274,12 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
+    /// The router, and what it works with.
+    fn router<'p, 'c, S>(&'p mut self, cx: &'p mut Ctx<'c, S>) -> (&'p mut Router, Hand<'p, 'c, S>) {
+        let Self { router, setup, conns, timers, events, .. } = self;
+        (router, Hand { cx, setup, conns, timers, events })
+    }
+
     /// The last connection of `peer` ended: nothing outlives it.
     fn forget(&mut self, peer: &PeerId) {
         self.teranode.on_disconnected(peer);
@@ -241,6 +303,7 @@ impl Core for Node {
         self.state.counters.inputs = self.state.counters.inputs.saturating_add(1);
         let mut counted = Counted { sink: out, count: 0 };
         self.dispatch(now, input, &mut counted);
+        self.settle(now, &mut counted);
         let pushed = counted.count;
         self.state.counters.actions = self.state.counters.actions.saturating_add(pushed);
     }
@@ -257,7 +320,9 @@ impl Core for Node {
         Demand {
             gossip: room,
             accept: room,
-            chain: room && publish < limits.publish_inflight_max,
+            chain: room
+                && publish < limits.publish_inflight_max
+                && !state.conns.outboxes().is_congested(&self.setup.outbox),
             feed: state.teranode.subscribers().len() < limits.subscribers_max as usize,
         }
     }

@@ -43,6 +43,18 @@ impl Node {
                 let strangers = parts.teranode.registry().strangers();
                 parts.conns.discover(&mut cx, config, parts.timers, strangers);
             }
+            Timer::Heartbeat => {
+                let (router, mut hand) = parts.router(&mut cx);
+                router.heartbeat(&mut hand);
+            }
+            Timer::Reopen => {
+                let (router, mut hand) = parts.router(&mut cx);
+                router.reopen(&mut hand);
+            }
+            Timer::Router => {
+                let (router, mut hand) = parts.router(&mut cx);
+                router.on_left_over(&mut hand);
+            }
             Timer::Provide => parts.conns.provide(&mut cx, config, parts.timers),
             Timer::Watchdog => {
                 if let Some(peer) = parts.watchdog.bark(now) {

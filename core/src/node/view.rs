@@ -4,6 +4,7 @@ use super::{Health, Node};
 use crate::conn::Connections;
 use crate::explain::counters::Counters;
 use crate::gossipsub::interest::Interests;
+use crate::gossipsub::router::Router;
 use crate::gossipsub::watchdog::Watchdog;
 use crate::node::ctx::Purpose;
 use crate::op::Ops;
@@ -29,6 +30,17 @@ impl<'a> View<'a> {
     /// Connections, dialler, addresses.
     pub fn conns(&self) -> &'a Connections {
         &self.node.state.conns
+    }
+
+    /// The pubsub router.
+    pub fn router(&self) -> &'a Router {
+        &self.node.state.router
+    }
+
+    /// What was asked of the router at the last input.
+    #[cfg(any(test, feature = "sim"))]
+    pub fn asked(&self) -> &'a [crate::gossipsub::Command] {
+        &self.node.asked
     }
 
     /// Subscriptions and mesh membership.

@@ -20,7 +20,7 @@ use super::{Action, Input, TopicKind, feed};
 use crate::common::sip::HashKey;
 use crate::common::timers::Timers;
 use crate::explain::counters::BlockedAt;
-use crate::gossipsub::{self, PublishError, PublishResult, Topic};
+use crate::gossipsub::{Command, PublishError, PublishResult, Topic};
 use crate::input;
 use crate::limits::Limits;
 use crate::node::ctx::{Ctx, Purpose};
@@ -134,7 +134,7 @@ impl Service {
     /// Joins the topics, asks for the chain's state and sets the timers.
     pub fn start<S: Sink<input::Action>>(&mut self, cx: &mut Ctx<'_, S>, env: &Env<'_>, timers: &mut Timers) {
         for topic in env.topics.all() {
-            cx.push(gossipsub::Action::Subscribe { topic: topic.clone() });
+            cx.ask_router(Command::Subscribe { topic: topic.clone() });
         }
         self.ask_status(cx);
         timers.set(Timer::NodeStatus, cx.now.mono.after(env.config.status_interval));
@@ -275,7 +275,7 @@ impl Service {
         };
         self.publish_inflight += 1;
         cx.counters.published = cx.counters.published.saturating_add(1);
-        cx.push(gossipsub::Action::Publish { op, topic, data });
+        cx.ask_router(Command::Publish { op, topic, data });
         true
     }
 

@@ -10,10 +10,13 @@
 
 use bytes::Bytes;
 use peerage_core::conn::{self, ConnectionId, Direction};
-use peerage_core::gossipsub::{self, Acceptance, MessageId};
+use peerage_core::gossipsub::peers::Version;
+use peerage_core::gossipsub::stream::{self, CheckEnd};
+use peerage_core::gossipsub::{self, Acceptance, Command, MessageId};
 use peerage_core::input::{Action, Input, OpResult};
 use peerage_core::op::OpId;
 use peerage_core::proto::network::Network;
+use peerage_core::proto::pubsub::{Control, Graft, Rpc, Subscription};
 use peerage_core::proto::{BlockHeader, Hash256, PeerId, envelope};
 use peerage_core::teranode::chain::{self, Answer, Block, FsmState, Query, QueryError};
 use peerage_core::teranode::feed::{self, SubscriberId};
@@ -37,14 +40,25 @@ pub struct Rig {
     pub node: Node,
     pub now: Now,
     next_message: u64,
+    /// Connections made by the rig for those that were never connected by a test.
+    next_connection: u64,
+    /// Whether the router's signatures are made and checked at once, all well.
+    pub signs: bool,
     /// Questions to the chain that were not answered yet.
     pub queries: Vec<(OpId, Query)>,
     pub chain: chain::Status,
 }
 
-/// What came of one input.
+/// What came of one input, and what was asked of the router meanwhile.
 #[derive(Debug, Default)]
-pub struct Done(pub Vec<Action>);
+pub struct Done(pub Vec<Action>, pub Vec<Command>);
+
+impl Done {
+    pub fn extend(&mut self, other: Self) {
+        self.0.extend(other.0);
+        self.1.extend(other.1);
+    }
+}
 
 impl Rig {
     pub fn new(teranode: teranode::Config) -> Self {
@@ -64,7 +78,7 @@ impl Rig {
             persisted_height: Some(100),
         };
         let node = Node::new(config, [7; 32], now).unwrap();
-        Self { node, now, next_message: 1, queries: Vec::new(), chain }
+        Self { node, now, next_message: 1, next_connection: 1 << 32, signs: true, queries: Vec::new(), chain }
     }
 
     /// A node in the mended mode that has started and heard of its chain.
@@ -88,20 +102,97 @@ impl Rig {
 
     pub fn start(&mut self) -> Done {
         let mut done = self.feed(Input::Start);
-        done.0.extend(self.answer_all().0);
+        done.extend(self.answer_all());
         done
     }
 
     pub fn feed(&mut self, input: Input) -> Done {
+        let mut done = Done::default();
+        self.feed_into(input, &mut done);
+        done
+    }
+
+    fn feed_into(&mut self, input: Input, done: &mut Done) {
         let mut out = Vec::new();
         self.node.handle(self.now, input, &mut out);
+        self.take(out, done);
+    }
+
+    fn take(&mut self, out: Vec<Action>, done: &mut Done) {
         self.node.check_invariants().unwrap();
-        for action in &out {
-            if let Action::Teranode(teranode::Action::Query { op, query }) = action {
-                self.queries.push((*op, query.clone()));
+        done.1.extend(self.node.view().asked().iter().cloned());
+        for action in out {
+            let mut ended = None;
+            match &action {
+                Action::Teranode(teranode::Action::Query { op, query }) => {
+                    self.queries.push((*op, query.clone()));
+                }
+                Action::Gossipsub(stream::Action::Verify { op, checks }) if self.signs => {
+                    ended = Some((*op, OpResult::Verified(vec![CheckEnd::Valid; checks.len()])));
+                }
+                Action::Gossipsub(stream::Action::Sign { op, .. }) if self.signs => {
+                    ended = Some((*op, OpResult::Signed(Ok(vec![5; 64].into()))));
+                }
+                _ => {}
+            }
+            done.0.push(action);
+            if let Some((op, result)) = ended {
+                self.feed_into(Input::Op(op, result), done);
             }
         }
-        Done(out)
+    }
+
+    /// Asks something of the router as a family would.
+    pub fn command(&mut self, command: Command) -> Done {
+        let mut out = Vec::new();
+        self.node.ask_router(self.now, command, &mut out);
+        let mut done = Done::default();
+        self.take(out, &mut done);
+        done
+    }
+
+    /// Streams both ways with `who`, on the connection that it has or on one made for it.
+    pub fn open_streams(&mut self, who: PeerId) -> ConnectionId {
+        let table = self.node.view().conns().table();
+        let connection = match table.of_peer(&who).first() {
+            Some(connection) => *connection,
+            None => {
+                self.next_connection += 1;
+                let id = self.next_connection;
+                self.connect(id, who);
+                ConnectionId(id)
+            }
+        };
+        if !self.node.view().router().streams().is_heard(&who) {
+            let version = Version::V12;
+            self.stream(stream::Event::Opened { connection, version });
+            self.stream(stream::Event::InboundOpened { connection, version });
+        }
+        connection
+    }
+
+    pub fn stream(&mut self, event: stream::Event) -> Done {
+        self.feed(Input::Gossipsub(event))
+    }
+
+    /// One RPC of `who`.
+    pub fn rpc(&mut self, who: PeerId, rpc: &Rpc<'_>) -> Done {
+        let connection = self.open_streams(who);
+        let mut frame = Vec::new();
+        rpc.encode(&mut frame);
+        self.stream(stream::Event::Frame { connection, frame: frame.into() })
+    }
+
+    pub fn subscribe(&mut self, who: PeerId, topic: &str) -> Done {
+        let subscription = Subscription { subscribe: Some(true), topic: Some(topic.as_bytes()) };
+        self.rpc(who, &Rpc { subscriptions: vec![subscription], ..Rpc::default() })
+    }
+
+    /// `who` takes us into its mesh of this topic, and we take it.
+    pub fn graft(&mut self, who: PeerId, topic: &str) -> Done {
+        let graft = vec![Graft { topic: Some(topic.as_bytes()) }];
+        let control = Some(Control { graft, ..Control::default() });
+        self.rpc(who, &Rpc { control, ..Rpc::default() })
     }
 
     /// Answers every open question to the chain out of `self.chain`.
@@ -115,7 +206,7 @@ impl Rig {
                     _ => Err(QueryError::NotFound),
                 },
             };
-            done.0.extend(self.feed(Input::Op(op, OpResult::Queried(answer))).0);
+            done.extend(self.feed(Input::Op(op, OpResult::Queried(answer))));
         }
         done
     }
@@ -135,8 +226,8 @@ impl Rig {
             let step = deadline.at.saturating_since(self.now.mono);
             self.now.mono = self.now.mono.max(deadline.at);
             self.now.wall = self.now.wall.after(step);
-            done.0.extend(self.feed(Input::Timeout).0);
-            done.0.extend(self.answer_all().0);
+            done.extend(self.feed(Input::Timeout));
+            done.extend(self.answer_all());
         }
         let rest = end.saturating_since(self.now.mono);
         self.now = Now { mono: end, wall: self.now.wall.after(rest) };
@@ -147,7 +238,7 @@ impl Rig {
         self.feed(Input::Conn(conn::Event::Established {
             id: ConnectionId(id),
             peer: who,
-            addr: format!("/ip4/127.0.0.1/tcp/{}", 4000 + id).parse().unwrap(),
+            addr: format!("/ip4/127.0.0.1/tcp/{}", 4000 + id % 50_000).parse().unwrap(),
             direction: Direction::Outbound(None),
         }))
     }
@@ -158,7 +249,7 @@ impl Rig {
 
     pub fn chain_says(&mut self, event: chain::Event) -> Done {
         let mut done = self.feed(Input::Teranode(teranode::Input::Chain(event)));
-        done.0.extend(self.answer_all().0);
+        done.extend(self.answer_all());
         done
     }
 
@@ -179,13 +270,18 @@ impl Rig {
         let mut id = author.as_bytes().to_vec();
         id.extend_from_slice(&self.next_message.to_be_bytes());
         self.next_message += 1;
-        self.feed(Input::Gossipsub(gossipsub::Event::Delivered {
+        let event = gossipsub::Event::Delivered {
             id: MessageId(id.into()),
             topic,
             propagation_source: via,
             source: author,
             data: data.into(),
-        }))
+        };
+        let mut out = Vec::new();
+        self.node.tell_families(self.now, event, &mut out);
+        let mut done = Done::default();
+        self.take(out, &mut done);
+        done
     }
 
     pub fn ended(&self, kind: TopicKind, cause: Cause) -> u64 {
@@ -213,10 +309,10 @@ impl Rig {
 impl Done {
     pub fn published(&self) -> Vec<(String, String)> {
         let mut inner = Vec::new();
-        self.0
+        self.1
             .iter()
-            .filter_map(|action| match action {
-                Action::Gossipsub(gossipsub::Action::Publish { topic, data, .. }) => {
+            .filter_map(|command| match command {
+                Command::Publish { topic, data, .. } => {
                     let unwrapped = envelope::unwrap(envelope::Mode::Required, data, &mut inner).unwrap();
                     let name = topic.as_str().rsplit('-').next().unwrap().to_owned();
                     Some((name, String::from_utf8(unwrapped.inner.to_vec()).unwrap()))
@@ -280,10 +376,10 @@ impl Done {
     /// The one verdict that the router was told.
     pub fn acceptance(&self) -> Acceptance {
         let reports: Vec<Acceptance> = self
-            .0
+            .1
             .iter()
-            .filter_map(|action| match action {
-                Action::Gossipsub(gossipsub::Action::Report { acceptance, .. }) => Some(*acceptance),
+            .filter_map(|command| match command {
+                Command::Report { acceptance, .. } => Some(*acceptance),
                 _ => None,
             })
             .collect();

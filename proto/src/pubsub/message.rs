@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use super::wire::{Fields, write_bytes};
 use super::{MESSAGE_ID_BYTES_MAX, PubsubError, PubsubErrorKind, SIGNING_PREFIX};
 use crate::peer_id::PeerId;
+use crate::varint;
 
 /// A published message. A field is `None` when it is not there, which is something else than empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +25,14 @@ pub struct Message<'a> {
     pub key: Option<&'a [u8]>,
     /// All other fields, as they came. Borrowed as long as they stand together.
     pub unknown: Cow<'a, [u8]>,
+}
+
+/// Number of an RPC's field for messages.
+const PUBLISH_FIELD: u32 = 2;
+
+/// Bytes of a field with a value of `length` bytes, whose number is below 16.
+const fn field_len(length: usize) -> usize {
+    1 + varint::length(length as u64) + length
 }
 
 impl<'a> Message<'a> {
@@ -75,6 +84,34 @@ impl<'a> Message<'a> {
     /// of another order would give one message many names.
     pub fn encode(&self, out: &mut Vec<u8>) {
         self.write(true, out);
+    }
+
+    /// Appends a frame that holds this message alone, in its canonical form: the RPC after its length as a varint, as streams
+    /// carry it. Returns where in `out` the message begins; it reaches to the end.
+    pub fn encode_frame(&self, out: &mut Vec<u8>) -> usize {
+        let length = self.encoded_len();
+        let rpc = 1 + varint::length(length as u64) + length;
+        out.reserve_exact(varint::length(rpc as u64) + rpc);
+        varint::write(rpc as u64, out);
+        varint::write(u64::from(PUBLISH_FIELD << 3 | 2), out);
+        varint::write(length as u64, out);
+        let at = out.len();
+        self.encode(out);
+        at
+    }
+
+    /// Where the payload stands in the canonical form, and its length.
+    #[must_use]
+    pub fn data_at(&self) -> (usize, usize) {
+        let length = self.data.map_or(0, <[u8]>::len);
+        let from = self.from.map_or(0, |from| field_len(from.len()));
+        (from + field_len(length) - length, length)
+    }
+
+    fn encoded_len(&self) -> usize {
+        let fields = [self.from, self.data, self.seqno, self.topic, self.signature, self.key];
+        let known: usize = fields.iter().flatten().map(|bytes| field_len(bytes.len())).sum();
+        known + self.unknown.len()
     }
 
     /// Appends the bytes that the signature covers: [`SIGNING_PREFIX`], then the message without fields 5 and 6.

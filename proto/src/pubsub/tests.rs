@@ -120,6 +120,37 @@ fn an_rpc_with_all_control_messages_comes_back() {
 }
 
 #[test]
+fn a_frame_of_one_message_is_that_rpc_and_knows_where_its_parts_stand() {
+    for (data, unknown) in [(0, 0), (1, 3), (300, 0), (20_000, 200)] {
+        let (data, unknown) = (vec![7; data], nest_if(unknown));
+        let message = Message {
+            from: Some(b"author"),
+            data: Some(&data),
+            seqno: Some(&[1; 8]),
+            topic: Some(b"t"),
+            signature: Some(&[9; 64]),
+            unknown: Cow::Borrowed(&unknown),
+            ..Message::default()
+        };
+        let mut frame = Vec::new();
+        let at = message.encode_frame(&mut frame);
+        let mut rpc = Vec::new();
+        Rpc { publish: vec![message.clone()], ..Rpc::default() }.encode_delimited(&mut rpc);
+        assert_eq!(frame, rpc);
+        assert_eq!(frame[at..], encoded(&message));
+        let (data_at, length) = message.data_at();
+        assert_eq!(frame[at + data_at..][..length], data);
+    }
+    assert_eq!(Message::default().data_at(), (2, 0), "nothing stands at the end of nothing");
+}
+
+/// An unknown field of `length` bytes, or none.
+fn nest_if(length: usize) -> Vec<u8> {
+    let field = [&[0x3a, length as u8 & 0x7f][..], &vec![5; length & 0x7f]].concat();
+    if length > 0 { field } else { Vec::new() }
+}
+
+#[test]
 fn control_messages_in_parts_are_joined_and_unknown_fields_skipped() {
     // Two control fields with a GRAFT each; field 4, an unknown control field 7 and an unknown field of a GRAFT.
     let parts = bytes("1a051a030a01612001 1a0a 1a050a01621001 3a 0100".replace(' ', "").as_str());

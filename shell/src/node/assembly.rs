@@ -164,9 +164,13 @@ fn libp2p(
     P2p::new(Start {
         raw,
         executor: Box::new(Spawn(runtime.clone())),
+        unblock: {
+            let runtime = runtime.clone();
+            Box::new(move |work| runtime.unblock(work))
+        },
         options: behaviour::Options {
             key,
-            gossipsub: &settings.gossipsub,
+            frame_bytes_max: usize::try_from(settings.gossipsub.rpc_bytes_max).unwrap_or(usize::MAX),
             dht_mode: settings.conn.dht_mode,
             protocol_version: settings.teranode.network.identify_protocol_version().to_owned(),
             agent_version: format!("peerage/{}", env!("CARGO_PKG_VERSION")),

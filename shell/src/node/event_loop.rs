@@ -335,7 +335,7 @@ impl EventLoop {
             }
             Call::Metrics(reply) => {
                 let shell = ShellCounters {
-                    gossip_ignored: self.p2p.ignored(),
+                    frames_unheard: self.p2p.unheard(),
                     floods: self.floods.load(Ordering::Relaxed),
                     feed_refused: self.hub.refused(),
                     feed_clients: self.hub.len() as u64,

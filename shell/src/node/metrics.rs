@@ -17,8 +17,8 @@ use crate::http::hub::KINDS;
 /// Counters that the core does not have.
 #[derive(Clone, Debug, Default)]
 pub struct ShellCounters {
-    /// Gossip answered `Ignore` for want of demand.
-    pub gossip_ignored: u64,
+    /// Frames of pubsub that the core had not taken when their connection closed.
+    pub frames_unheard: u64,
     /// Connections closed for more bytes or messages than their budgets.
     pub floods: u64,
     /// Clients of the feed refused before the core heard of them.
@@ -35,7 +35,7 @@ pub struct ShellCounters {
     pub listeners: Vec<(&'static str, u64, u64)>,
 }
 
-const REASONS: [DisconnectReason; 13] = [
+const REASONS: [DisconnectReason; 14] = [
     DisconnectReason::Trimmed,
     DisconnectReason::Deaf,
     DisconnectReason::PrivateAddress,
@@ -49,6 +49,7 @@ const REASONS: [DisconnectReason; 13] = [
     DisconnectReason::Ourselves,
     DisconnectReason::Shutdown,
     DisconnectReason::OtherNetwork,
+    DisconnectReason::StreamLost,
 ];
 
 /// The whole page.
@@ -68,8 +69,8 @@ pub fn page(view: &View<'_>, shell: &ShellCounters) -> String {
     page.counter("peerage_feed_refused_total", "Clients of the feed refused for lack of room", refused);
     page.counter(
         "peerage_gossip_unheard_total",
-        "Messages ignored because the core could take no more",
-        shell.gossip_ignored,
+        "Frames that waited for the core when their connection closed",
+        shell.frames_unheard,
     );
     page.counter("peerage_floods_total", "Connections closed for more than their budgets", shell.floods);
     page.counter(

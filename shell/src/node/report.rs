@@ -272,6 +272,7 @@ pub const fn disconnect_reason(reason: DisconnectReason) -> &'static str {
         DisconnectReason::Ourselves => "ourselves",
         DisconnectReason::Shutdown => "shutdown",
         DisconnectReason::OtherNetwork => "other_network",
+        DisconnectReason::StreamLost => "stream_lost",
     }
 }
 

@@ -8,16 +8,17 @@ use std::time::Duration;
 use libp2p::identity::Keypair;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::{StreamProtocol, gossipsub, identify, kad, ping};
+use libp2p::{StreamProtocol, identify, kad, ping};
 use peerage_core::conn::DhtMode;
 
 use super::providers::Providers;
+use super::pubsub;
 
 /// Everything that we speak over libp2p.
 #[derive(NetworkBehaviour)]
 pub struct Behaviour {
-    /// The pubsub router.
-    pub gossipsub: gossipsub::Behaviour,
+    /// The streams of pubsub. Its router is in the core.
+    pub pubsub: pubsub::Behaviour,
     /// The DHT.
     pub kad: Toggle<kad::Behaviour<Providers>>,
     /// Who is who.
@@ -33,8 +34,8 @@ pub struct Behaviour {
 pub struct Options<'a> {
     /// Our key.
     pub key: &'a Keypair,
-    /// The pubsub router's values.
-    pub gossipsub: &'a peerage_core::gossipsub::config::Config,
+    /// Longest frame of pubsub that is taken, in bytes.
+    pub frame_bytes_max: usize,
     /// The DHT.
     pub dht_mode: DhtMode,
     /// Identify's protocol version: `/teranode/bitcoin/NETWORK/1.0.0`.
@@ -44,17 +45,14 @@ pub struct Options<'a> {
 }
 
 /// Builds the behaviour.
-///
-/// # Errors
-/// When a part refuses its values.
-pub fn behaviour(options: &Options<'_>) -> Result<Behaviour, String> {
-    Ok(Behaviour {
-        gossipsub: super::gossip::behaviour(options.key, options.gossipsub)?,
+pub fn behaviour(options: &Options<'_>) -> Behaviour {
+    Behaviour {
+        pubsub: pubsub::Behaviour::new(options.frame_bytes_max),
         kad: Toggle::from(dht(options)),
         identify: identify::Behaviour::new(identify_config(options)),
         ping: ping::Behaviour::default(),
         stream: libp2p_stream::Behaviour::new(),
-    })
+    }
 }
 
 /// Identify with a signed record and pushes; only what we announce is told (spec 12.3).
@@ -102,11 +100,9 @@ mod tests {
     use super::*;
 
     fn options(key: &Keypair, dht_mode: DhtMode) -> Options<'_> {
-        static VALUES: std::sync::LazyLock<peerage_core::gossipsub::config::Config> =
-            std::sync::LazyLock::new(Default::default);
         Options {
             key,
-            gossipsub: &VALUES,
+            frame_bytes_max: 1 << 20,
             dht_mode,
             protocol_version: "/teranode/bitcoin/regtest/1.0.0".to_owned(),
             agent_version: "peerage/0".to_owned(),
@@ -116,11 +112,11 @@ mod tests {
     #[test]
     fn the_dht_is_server_client_or_absent_as_told() {
         let key = Keypair::generate_ed25519();
-        let mode = |mode| behaviour(&options(&key, mode)).unwrap().kad.as_ref().map(kad::Behaviour::mode);
+        let mode = |mode| behaviour(&options(&key, mode)).kad.as_ref().map(kad::Behaviour::mode);
         assert_eq!(mode(DhtMode::Server), Some(kad::Mode::Server));
         assert_eq!(mode(DhtMode::Client), Some(kad::Mode::Client));
         assert_eq!(mode(DhtMode::Off), None);
-        let kad = behaviour(&options(&key, DhtMode::Server)).unwrap().kad;
+        let kad = behaviour(&options(&key, DhtMode::Server)).kad;
         assert_eq!(kad.as_ref().unwrap().protocol_names(), [KAD_PROTOCOL]);
     }
 

@@ -1,23 +1,21 @@
 //! The driver: swarm events become inputs of the core, actions of the core become calls on the swarm. No decisions.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::num::NonZeroU8;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _};
 use futures_timer::Delay;
 use libp2p::Swarm;
 use libp2p::core::transport::ListenerId;
-use libp2p::gossipsub::{IdentTopic, MessageAcceptance, PublishError as StockPublishError, TopicHash};
 use libp2p::swarm::Executor;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use peerage_core::conn::{Action as ConnAction, DialError, Event as ConnEvent, RECEIVED_BYTES_MIN};
-use peerage_core::gossipsub::{
-    Acceptance, Action as GossipAction, Event as GossipEvent, MessageId, PublishError, PublishResult, Topic,
+use peerage_core::conn::{
+    Action as ConnAction, ConnectionId, DialError, Event as ConnEvent, RECEIVED_BYTES_MIN,
 };
+use peerage_core::gossipsub::stream::Action as GossipAction;
 use peerage_core::input::{Failed, Input, OpResult};
 use peerage_core::op::OpId;
 use peerage_proto::{Multiaddr, PeerId};
@@ -25,6 +23,8 @@ use peerage_proto::{Multiaddr, PeerId};
 use super::behaviour::{self, Behaviour, Options};
 use super::budget::Budget;
 use super::gate::{Arrivals, Gate, Traffic};
+use super::pubsub::{self, News, Theirs};
+use super::signatures::{Signatures, Unblock};
 use super::streams::Streams;
 use super::transport::{self, RawTransport};
 use super::{convert, dht, links};
@@ -48,6 +48,8 @@ pub struct Start<'a> {
     pub raw: RawTransport,
     /// Runs connections.
     pub executor: Box<dyn Executor + Send>,
+    /// Runs long checks of signatures.
+    pub unblock: Unblock,
     /// Parts of the behaviour.
     pub options: Options<'a>,
     /// Our announced addresses.
@@ -82,12 +84,9 @@ pub struct P2p {
     pub(super) accepting: bool,
     pub(super) hearing: bool,
     streams: Streams,
-    topics: HashMap<TopicHash, Topic>,
-    payload_bytes_max: usize,
-    mesh: BTreeSet<PeerId>,
-    heartbeat: Delay,
-    heartbeat_interval: Duration,
-    pub(super) ignored: u64,
+    signatures: Signatures,
+    tick: Delay,
+    unheard: u64,
     pub(super) failed: Option<ListenFailed>,
     /// Listeners that have no address yet.
     pub(super) addressless: HashSet<ListenerId>,
@@ -96,6 +95,9 @@ pub struct P2p {
 
 /// Swarm events handled in one go before others get their turn.
 const EVENTS_MAX: usize = 64;
+
+/// Between looks at what came in and at what has expired.
+const TICK: Duration = Duration::from_secs(1);
 
 /// Longer than any node lives: the core closes idle connections.
 const IDLE: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -115,7 +117,7 @@ impl P2p {
         let (gate, arrivals) = Gate::new(start.raw, start.budget);
         let traffic = gate.traffic();
         let stack = transport::upgrade(gate, start.options.key)?;
-        let behaviour = behaviour::behaviour(&start.options)?;
+        let behaviour = behaviour::behaviour(&start.options);
         let streams = Streams::new(behaviour.stream.new_control())?;
         let config = libp2p::swarm::Config::with_executor(Run(start.executor))
             .with_idle_connection_timeout(IDLE)
@@ -125,7 +127,6 @@ impl P2p {
         if let Announce::Exactly(addrs) = &start.announce {
             addrs.iter().filter_map(convert::libp2p_addr).for_each(|addr| swarm.add_external_address(addr));
         }
-        let values = start.options.gossipsub;
         Ok(Self {
             swarm,
             arrivals,
@@ -138,27 +139,25 @@ impl P2p {
             accepting: true,
             hearing: true,
             streams,
-            topics: HashMap::new(),
-            payload_bytes_max: usize::try_from(values.payload_bytes_max()).unwrap_or(usize::MAX),
-            mesh: BTreeSet::new(),
-            heartbeat: Delay::new(values.heartbeat_initial_delay),
-            heartbeat_interval: values.heartbeat_interval,
-            ignored: 0,
+            signatures: Signatures::new(start.options.key.clone(), start.unblock),
+            tick: Delay::new(TICK),
+            unheard: 0,
             failed: None,
             addressless: HashSet::new(),
             tally: start.tally,
         })
     }
 
-    /// What the core can take now: sockets are refused and gossip is answered `Ignore` while it can not.
+    /// What the core can take now: while it can not, sockets are refused and what came on streams of pubsub waits; when enough
+    /// waits, they are not read.
     pub fn set_demand(&mut self, accept: bool, gossip: bool) {
         self.accepting = accept;
         self.hearing = gossip;
     }
 
-    /// Gossip messages answered `Ignore` for want of demand.
-    pub fn ignored(&self) -> u64 {
-        self.ignored
+    /// Frames that waited for demand when their connection closed.
+    pub fn unheard(&self) -> u64 {
+        self.unheard
     }
 
     /// Whether every listener has an address.
@@ -182,9 +181,14 @@ impl P2p {
             if let Some(input) = self.queued.pop_front() {
                 return Poll::Ready(input);
             }
-            if self.heartbeat.poll_unpin(cx).is_ready() {
-                self.heartbeat.reset(self.heartbeat_interval);
-                self.compare_mesh();
+            if let Poll::Ready((op, ends)) = self.signatures.poll_next(cx) {
+                return Poll::Ready(Input::Op(op, OpResult::Verified(ends)));
+            }
+            if let Some(input) = self.next_news() {
+                return Poll::Ready(input);
+            }
+            if self.tick.poll_unpin(cx).is_ready() {
+                self.tick.reset(TICK);
                 if let Some(kad) = self.swarm.behaviour_mut().kad.as_mut() {
                     kad.store_mut().sweep(std::time::Instant::now());
                 }
@@ -238,59 +242,48 @@ impl P2p {
         }
     }
 
-    /// Starts an action of the pubsub router.
+    /// Starts an action of the pubsub router. What concerns a connection that has closed is nothing any more.
     pub fn start_gossip(&mut self, action: GossipAction) {
         match action {
-            GossipAction::Subscribe { topic } => {
-                let stock = IdentTopic::new(topic.as_str());
-                self.topics.insert(stock.hash(), topic);
-                // The filter of stock gossipsub refuses only past 100 topics; we have four.
-                let _ = self.swarm.behaviour_mut().gossipsub.subscribe(&stock);
+            GossipAction::Open { connection } => self.with_pubsub(connection, pubsub::Behaviour::open),
+            GossipAction::Close { connection } => self.with_pubsub(connection, pubsub::Behaviour::close),
+            GossipAction::Reset { connection } => self.with_pubsub(connection, pubsub::Behaviour::reset),
+            GossipAction::Send { connection, frames } => {
+                self.with_pubsub(connection, |pubsub, id| pubsub.send(id, frames));
             }
-            GossipAction::Publish { op, topic, data } => {
-                let result = self.publish(&topic, data);
-                self.queued.push_back(Input::Op(op, OpResult::Published(result)));
+            GossipAction::Sign { op, bytes } => {
+                let signed = self.signatures.sign(&bytes).map_err(Failed);
+                self.queued.push_back(Input::Op(op, OpResult::Signed(signed)));
             }
-            GossipAction::Report { id, propagation_source, acceptance } => {
-                let Some(source) = convert::libp2p_peer(&propagation_source) else { return };
-                self.report(&id, &source, acceptance);
-            }
+            GossipAction::Verify { op, checks } => self.signatures.check(op, checks),
         }
+    }
+
+    fn with_pubsub(
+        &mut self,
+        connection: ConnectionId,
+        order: impl FnOnce(&mut pubsub::Behaviour, libp2p::swarm::ConnectionId),
+    ) {
+        if let Some(id) = self.links.named(connection) {
+            order(&mut self.swarm.behaviour_mut().pubsub, id);
+        }
+    }
+
+    /// What happened on a stream of pubsub, if the core can take it.
+    pub(super) fn next_news(&mut self) -> Option<Input> {
+        while let Some((connection, news)) = self.swarm.behaviour_mut().pubsub.next(self.hearing) {
+            if let Some(connection) = self.links.of(connection) {
+                return Some(Input::Gossipsub(news.of(connection)));
+            }
+            self.unheard += u64::from(matches!(news, News::Theirs(Theirs::Frame(_))));
+        }
+        None
     }
 
     /// Direct streams of the older transport have a protocol name without a leading slash, which stock libp2p refuses.
     pub fn refuse_direct(&mut self, op: OpId) {
         let failed = Failed("direct streams of the older transport are not built".to_owned());
         self.queued.push_back(Input::Op(op, OpResult::SentDirect(Err(failed))));
-    }
-
-    fn publish(&mut self, topic: &Topic, data: Bytes) -> PublishResult {
-        if data.len() > self.payload_bytes_max {
-            let cause = format!("{} bytes, and {} is the most", data.len(), self.payload_bytes_max);
-            return Err(PublishError::Refused(cause));
-        }
-        let topic = TopicHash::from_raw(topic.as_str());
-        match self.swarm.behaviour_mut().gossipsub.publish(topic, data) {
-            Ok(_) => Ok(()),
-            Err(StockPublishError::NoPeersSubscribedToTopic) => Err(PublishError::NoPeers),
-            Err(StockPublishError::AllQueuesFull(_)) => Err(PublishError::QueuesFull),
-            Err(
-                error @ (StockPublishError::Duplicate
-                | StockPublishError::SigningError(_)
-                | StockPublishError::MessageTooLarge
-                | StockPublishError::TransformFailed(_)),
-            ) => Err(PublishError::Refused(error.to_string())),
-        }
-    }
-
-    pub(super) fn report(&mut self, id: &MessageId, source: &libp2p::PeerId, acceptance: Acceptance) {
-        let acceptance = match acceptance {
-            Acceptance::Accept => MessageAcceptance::Accept,
-            Acceptance::Reject => MessageAcceptance::Reject,
-            Acceptance::Ignore => MessageAcceptance::Ignore,
-        };
-        let id = libp2p::gossipsub::MessageId::new(&id.0);
-        self.swarm.behaviour_mut().gossipsub.report_message_validation_result(&id, source, acceptance);
     }
 
     fn listen(&mut self, addr: &Multiaddr) {
@@ -323,23 +316,6 @@ impl P2p {
             let error = super::swarm_events::dial_error(&error);
             self.queued.push_back(Input::Op(op, OpResult::Dialed(Err(error))));
         }
-    }
-
-    /// The core's name of a topic.
-    pub(super) fn topic(&self, hash: &TopicHash) -> Topic {
-        self.topics.get(hash).cloned().unwrap_or_else(|| Topic::from(hash.as_str()))
-    }
-
-    /// Stock gossipsub does not tell when the mesh changes, so it is looked at after each heartbeat.
-    fn compare_mesh(&mut self) {
-        let gossipsub = &self.swarm.behaviour().gossipsub;
-        let mesh: BTreeSet<PeerId> = gossipsub.all_mesh_peers().filter_map(convert::peer).collect();
-        let left = self.mesh.difference(&mesh).map(|peer| (*peer, false));
-        let joined = mesh.difference(&self.mesh).map(|peer| (*peer, true));
-        let changes =
-            left.chain(joined).map(|(peer, member)| Input::Gossipsub(GossipEvent::Mesh { peer, member }));
-        self.queued.extend(changes);
-        self.mesh = mesh;
     }
 }
 

@@ -96,6 +96,16 @@ impl Links {
         number
     }
 
+    /// The core's name of a connection.
+    pub fn of(&self, id: swarm::ConnectionId) -> Option<ConnectionId> {
+        self.by_swarm.get(&id).copied()
+    }
+
+    /// libp2p's name of a connection.
+    pub fn named(&self, id: ConnectionId) -> Option<swarm::ConnectionId> {
+        self.by_core.get(&id).copied()
+    }
+
     /// Counts what comes in on a connection.
     pub fn count(&mut self, id: ConnectionId, meter: Arc<Meter>) {
         self.traffic.insert(id, Counter { meter, told: 0 });
@@ -149,8 +159,10 @@ mod tests {
         assert_eq!(admitted.try_recv(), Ok(Some(())));
         assert_eq!(links.handshake_ended(swarm_id(1)), Some(pending));
         let id = links.established(swarm_id(1));
+        assert_eq!((links.of(swarm_id(1)), links.named(id)), (Some(id), Some(swarm_id(1))));
         assert_eq!(links.closing(id), Some(swarm_id(1)));
         assert_eq!(links.closed(swarm_id(1)), Some((id, true)));
+        assert_eq!((links.of(swarm_id(1)), links.named(id)), (None, None));
         assert!(
             links.is_empty()
                 && links.closing.is_empty()

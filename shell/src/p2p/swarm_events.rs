@@ -3,14 +3,11 @@
 use std::io::ErrorKind;
 use std::sync::PoisonError;
 
-use bytes::Bytes;
 use libp2p::core::ConnectedPoint;
 use libp2p::core::transport::TransportError;
-use libp2p::gossipsub::Event as StockGossip;
 use libp2p::swarm::{ConnectionError, ConnectionId, DialError as StockDialError, SwarmEvent};
 use libp2p::{Multiaddr as StockAddr, PeerId as StockPeer, identify};
 use peerage_core::conn::{CloseReason, DialError, Direction, Event};
-use peerage_core::gossipsub::{Acceptance, Event as GossipEvent, MessageId};
 use peerage_core::input::{Input, OpResult};
 use peerage_proto::ip::is_private;
 
@@ -35,6 +32,10 @@ impl P2p {
                 self.on_established(peer_id, connection_id, &endpoint);
             }
             SwarmEvent::ConnectionClosed { connection_id, cause, .. } => {
+                // What came on it comes before its end.
+                while let Some(input) = self.next_news() {
+                    self.queued.push_back(input);
+                }
                 if let Some((id, asked)) = self.links.closed(connection_id) {
                     self.conn(Event::Closed { id, reason: close_reason(asked, cause.as_ref()) });
                 }
@@ -133,7 +134,8 @@ impl P2p {
 
     fn on_behaviour(&mut self, event: BehaviourEvent) {
         match event {
-            BehaviourEvent::Gossipsub(event) => self.on_gossip(event),
+            // It is asked for when nothing else is queued.
+            BehaviourEvent::Pubsub(()) => {}
             BehaviourEvent::Kad(event) => {
                 let local = *self.swarm.local_peer_id();
                 let Some(kad) = self.swarm.behaviour_mut().kad.as_mut() else { return };
@@ -169,41 +171,6 @@ impl P2p {
                 listen_addrs,
             });
         }
-    }
-
-    fn on_gossip(&mut self, event: StockGossip) {
-        let event = match event {
-            StockGossip::Message { propagation_source, message_id, message } => {
-                let id = MessageId(Bytes::from(message_id.0));
-                let author = message.source.as_ref().and_then(convert::peer);
-                let from = convert::peer(&propagation_source);
-                let Some((author, from)) = author.zip(from).filter(|_| self.hearing) else {
-                    self.ignored += 1;
-                    return self.report(&id, &propagation_source, Acceptance::Ignore);
-                };
-                GossipEvent::Delivered {
-                    id,
-                    topic: self.topic(&message.topic),
-                    propagation_source: from,
-                    source: author,
-                    data: Bytes::from(message.data),
-                }
-            }
-            StockGossip::Subscribed { peer_id, topic } => {
-                let Some(peer) = convert::peer(&peer_id) else { return };
-                GossipEvent::Subscribed { peer, topic: self.topic(&topic) }
-            }
-            StockGossip::Unsubscribed { peer_id, topic } => {
-                let Some(peer) = convert::peer(&peer_id) else { return };
-                GossipEvent::Unsubscribed { peer, topic: self.topic(&topic) }
-            }
-            StockGossip::GossipsubNotSupported { peer_id } => {
-                let Some(peer) = convert::peer(&peer_id) else { return };
-                GossipEvent::Unsupported { peer }
-            }
-            StockGossip::SlowPeer { .. } => return,
-        };
-        self.queued.push_back(Input::Gossipsub(event));
     }
 }
 
@@ -312,9 +279,10 @@ mod tests {
         let mut p2p = P2p::new(Start {
             raw: DummyTransport::<Socket>::new().boxed(),
             executor: Box::new(|_| {}),
+            unblock: Box::new(|work| work()),
             options: Options {
                 key: &key,
-                gossipsub: &Default::default(),
+                frame_bytes_max: 1 << 20,
                 dht_mode: peerage_core::conn::DhtMode::Off,
                 protocol_version: String::new(),
                 agent_version: String::new(),

@@ -11,25 +11,26 @@ use futures::FutureExt as _;
 use futures_timer::Delay;
 use libp2p::identity::Keypair;
 use peerage_core::conn::{Action as Conn, CloseReason, DhtMode, Event};
-use peerage_core::gossipsub::{Acceptance, Action as Gossip, Event as GossipEvent, Topic, config};
+use peerage_core::gossipsub::stream::{Action as Gossip, Event as GossipEvent};
 use peerage_core::input::Input;
 use peerage_core::op::OpId;
+use peerage_core::proto::pubsub::{Message, Rpc};
 use peerage_shell::p2p::behaviour::Options;
 use peerage_shell::p2p::budget::Budget;
 use peerage_shell::p2p::{Announce, P2p, Start};
 use peerage_shell::runtime::{Shared, Spawn};
 
-const TOPIC: &str = "flood";
 pub const PUBLICATIONS: u32 = 3000;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn swarm(runtime: &Shared, key: &Keypair, budget: Budget) -> P2p {
-    let mut swarm = P2p::new(Start {
+    P2p::new(Start {
         raw: runtime.transport(true).unwrap(),
         executor: Box::new(Spawn(Arc::clone(runtime))),
+        unblock: Box::new(|work| work()),
         options: Options {
             key,
-            gossipsub: &config::Config::default(),
+            frame_bytes_max: 1 << 20,
             dht_mode: DhtMode::Off,
             protocol_version: String::new(),
             agent_version: String::new(),
@@ -39,9 +40,20 @@ fn swarm(runtime: &Shared, key: &Keypair, budget: Budget) -> P2p {
         dial_private: true,
         tally: Arc::default(),
     })
-    .unwrap();
-    swarm.start_gossip(Gossip::Subscribe { topic: Topic::from(TOPIC) });
-    swarm
+    .unwrap()
+}
+
+/// The flood: RPCs with one message each.
+fn publications(message: usize) -> Vec<Vec<u8>> {
+    let publication = |number: u32| {
+        let mut data = vec![7; message];
+        data[..4].copy_from_slice(&number.to_be_bytes());
+        let publish = vec![Message { data: Some(&data), topic: Some(b"flood"), ..Message::default() }];
+        let mut frame = Vec::new();
+        Rpc { publish, ..Rpc::default() }.encode_delimited(&mut frame);
+        frame
+    };
+    (0..PUBLICATIONS).map(publication).collect()
 }
 
 /// What the victim makes of it: how many messages it heard, and why the connection ended.
@@ -60,13 +72,15 @@ pub async fn flood(runtime: Shared, budget: Budget, message: usize) -> (u32, Clo
     let closed = poll_fn(|cx| {
         assert!(deadline.poll_unpin(cx).is_pending(), "the flood goes on; {heard} messages were heard");
         while let Poll::Ready(input) = flooder.poll_next(cx) {
-            if let Input::Gossipsub(GossipEvent::Subscribed { .. }) = input {
-                for number in 0..PUBLICATIONS {
-                    let mut data = vec![7; message];
-                    data[..4].copy_from_slice(&number.to_be_bytes());
-                    let (op, topic) = (op(u64::from(number)), Topic::from(TOPIC));
-                    flooder.start_gossip(Gossip::Publish { op, topic, data: data.into() });
+            match input {
+                Input::Conn(Event::Established { id, .. }) => {
+                    flooder.start_gossip(Gossip::Open { connection: id });
                 }
+                Input::Gossipsub(GossipEvent::Opened { connection, .. }) => {
+                    let frames = publications(message).into_iter().map(Into::into).collect();
+                    flooder.start_gossip(Gossip::Send { connection, frames });
+                }
+                _ => {}
             }
         }
         while let Poll::Ready(input) = victim.poll_next(cx) {
@@ -76,11 +90,7 @@ pub async fn flood(runtime: Shared, budget: Budget, message: usize) -> (u32, Clo
                 }
                 Input::Conn(Event::Incoming { pending, .. }) => victim.start_conn(Conn::Admit { pending }),
                 Input::Conn(Event::Closed { reason, .. }) => return Poll::Ready(reason),
-                Input::Gossipsub(GossipEvent::Delivered { id, propagation_source, .. }) => {
-                    heard += 1;
-                    let acceptance = Acceptance::Ignore;
-                    victim.start_gossip(Gossip::Report { id, propagation_source, acceptance });
-                }
+                Input::Gossipsub(GossipEvent::Frame { .. }) => heard += 1,
                 _ => {}
             }
         }

@@ -10,6 +10,8 @@ mod fanout;
 mod heartbeat;
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
 
 use alloc::collections::{BTreeMap, BTreeSet};

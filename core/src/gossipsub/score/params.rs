@@ -3,6 +3,7 @@
 use alloc::collections::BTreeMap;
 use core::time::Duration;
 
+use crate::codec::codec_struct;
 use crate::error::ConfigError;
 use crate::gossipsub::topic::TopicName;
 
@@ -117,6 +118,39 @@ impl Default for Params {
         }
     }
 }
+
+codec_struct!(TopicParams {
+    weight,
+    time_in_mesh_weight,
+    time_in_mesh_quantum,
+    time_in_mesh_cap,
+    first_deliveries_weight,
+    first_deliveries_decay,
+    first_deliveries_cap,
+    mesh_deliveries_weight,
+    mesh_deliveries_decay,
+    mesh_deliveries_cap,
+    mesh_deliveries_threshold,
+    mesh_deliveries_window,
+    mesh_deliveries_activation,
+    mesh_failure_weight,
+    mesh_failure_decay,
+    invalid_weight,
+    invalid_decay,
+});
+codec_struct!(Params {
+    topics,
+    topic_score_cap,
+    application_weight,
+    colocation_weight,
+    colocation_threshold,
+    behaviour_weight,
+    behaviour_threshold,
+    behaviour_decay,
+    decay_interval,
+    decay_to_zero,
+    retain,
+});
 
 /// Values that a parameter may have.
 #[derive(Clone, Copy)]

@@ -21,9 +21,9 @@ use peerage_proto::hash::Hash256;
 use peerage_proto::peer_id::PeerId;
 use sha2::{Digest as _, Sha256};
 
-use super::share::Shares;
 use crate::codec::codec_struct;
 use crate::common::fair_map::{Aged, FairMap, Inserted};
+use crate::common::share::Shares;
 use crate::common::sip::{HashKey, Hashed};
 use crate::state::{alter_leaf, state};
 use crate::time::Instant;
@@ -208,6 +208,16 @@ impl Seen {
             refused: FairMap::new(bounds.refused_max, hash_key),
             outcomes: Outcomes::default(),
         }
+    }
+
+    /// Whether a copy of this id has passed: then this one is dropped, and counted. Nothing of it but its id was looked at.
+    pub fn is_duplicate(&mut self, now: Instant, id: &IdDigest) -> bool {
+        let is_duplicate = self.has_seen(now, id);
+        if is_duplicate {
+            self.outcomes.copies = self.outcomes.copies.saturating_add(1);
+            self.outcomes.duplicates = self.outcomes.duplicates.saturating_add(1);
+        }
+        is_duplicate
     }
 
     /// `sender` delivered a copy of `bytes` bytes. Size, topic, signing policy and origin were looked at before.

@@ -20,7 +20,7 @@ use super::url::{self, URL_BYTES_MAX};
 use super::verdict::Cause;
 use super::{Action, ProduceTopic, TopicKind};
 use crate::explain::Notice;
-use crate::gossipsub::{self, MessageId};
+use crate::gossipsub::{Command, MessageId};
 use crate::input;
 use crate::node::ctx::{Ctx, Purpose};
 use crate::sink::Sink;
@@ -56,7 +56,8 @@ impl Service {
         let cause = self.judge(cx, env, inner, kind, (source, propagation_source), &data);
         cx.counters.end(kind, cause);
         let acceptance = cause.acceptance_by(env);
-        cx.push(gossipsub::Action::Report { id, propagation_source, acceptance });
+        let again = cause == Cause::QueueFull;
+        cx.ask_router(Command::Report { id, propagation_source, acceptance, again });
         if env.config.log_verdicts {
             cx.tell(Notice::Verdict { kind, acceptance, cause, source });
         }

@@ -1,0 +1,238 @@
+//! The pubsub protocols on the wire: streams and frames, nothing of what is in them. The router is in the core; what it wants
+//! and is told stands in [`peerage_core::gossipsub::stream`].
+
+pub mod credit;
+pub mod handler;
+mod inbound;
+mod outbound;
+mod splitter;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, VecDeque};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use libp2p::PeerId;
+use libp2p::core::transport::PortUse;
+use libp2p::core::{Endpoint, Multiaddr};
+use libp2p::multiaddr::Protocol;
+use libp2p::swarm::behaviour::{ConnectionClosed, ConnectionEstablished};
+use libp2p::swarm::{
+    ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler, THandlerInEvent, ToSwarm,
+};
+use peerage_core::conn;
+use peerage_core::gossipsub::peers::Version;
+use peerage_core::gossipsub::stream::{Event, StreamEnd};
+
+use credit::{Credit, InTransit};
+use handler::{Handler, Order};
+
+/// Which of the streams wanted on a connection, from 1.
+pub type Attempt = u64;
+
+/// What a handler tells.
+#[derive(Debug)]
+pub enum Told {
+    /// Of our stream.
+    Ours(Attempt, Ours),
+    /// Of the peer's.
+    Theirs(Theirs, InTransit),
+}
+
+/// What happens to our stream on a connection.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Ours {
+    /// It stands.
+    Opened(Version),
+    /// It does not, or no more.
+    Ended(StreamEnd),
+    /// So many bytes were written.
+    Written(u64),
+}
+
+/// What happens to the peer's stream on a connection.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Theirs {
+    /// It stands.
+    Opened(Version),
+    /// It does no more.
+    Ended,
+    /// A frame came.
+    Frame(Bytes),
+    /// One was announced that is too long.
+    TooLong(u64),
+}
+
+/// What happens to a stream of a connection.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum News {
+    /// Ours.
+    Ours(Ours),
+    /// The peer's.
+    Theirs(Theirs),
+}
+
+impl News {
+    /// What the core is told.
+    pub fn of(self, connection: conn::ConnectionId) -> Event {
+        match self {
+            Self::Ours(Ours::Opened(version)) => Event::Opened { connection, version },
+            Self::Ours(Ours::Ended(end)) => Event::Ended { connection, end },
+            Self::Ours(Ours::Written(bytes)) => Event::Written { connection, bytes },
+            Self::Theirs(Theirs::Opened(version)) => Event::InboundOpened { connection, version },
+            Self::Theirs(Theirs::Ended) => Event::InboundEnded { connection },
+            Self::Theirs(Theirs::Frame(frame)) => Event::Frame { connection, frame },
+            Self::Theirs(Theirs::TooLong(bytes)) => Event::FrameTooLong { connection, bytes },
+        }
+    }
+}
+
+/// Moves frames. Its event says that [`next`](Self::next) has something.
+#[derive(Debug)]
+pub struct Behaviour {
+    frame_bytes_max: usize,
+    credit: Credit,
+    links: HashMap<ConnectionId, Link>,
+    orders: VecDeque<(PeerId, ConnectionId, Order)>,
+    ours: VecDeque<(ConnectionId, Attempt, Ours)>,
+    theirs: VecDeque<(ConnectionId, Theirs, InTransit)>,
+    has_news: bool,
+}
+
+#[derive(Debug)]
+struct Link {
+    peer: PeerId,
+    attempts: Attempt,
+    /// Whether the last of them is still wanted.
+    wanted: bool,
+}
+
+impl Behaviour {
+    /// Frames up to `frame_bytes_max` are taken.
+    pub fn new(frame_bytes_max: usize) -> Self {
+        Self {
+            frame_bytes_max,
+            credit: Credit::default(),
+            links: HashMap::new(),
+            orders: VecDeque::new(),
+            ours: VecDeque::new(),
+            theirs: VecDeque::new(),
+            has_news: false,
+        }
+    }
+
+    /// Begins to open our stream.
+    pub fn open(&mut self, connection: ConnectionId) {
+        let Some(link) = self.links.get_mut(&connection) else { return };
+        link.attempts += 1;
+        link.wanted = true;
+        let attempt = link.attempts;
+        self.order(connection, Order::Open(attempt));
+    }
+
+    /// Ends our stream.
+    pub fn close(&mut self, connection: ConnectionId) {
+        if let Some(link) = self.links.get_mut(&connection) {
+            link.wanted = false;
+        }
+        self.order(connection, Order::Close);
+    }
+
+    /// Writes to our stream.
+    pub fn send(&mut self, connection: ConnectionId, frames: Vec<Bytes>) {
+        self.order(connection, Order::Send(frames));
+    }
+
+    /// Resets the peer's stream.
+    pub fn reset(&mut self, connection: ConnectionId) {
+        self.order(connection, Order::Reset);
+    }
+
+    fn order(&mut self, connection: ConnectionId, order: Order) {
+        if let Some(link) = self.links.get(&connection) {
+            self.orders.push_back((link.peer, connection, order));
+        }
+    }
+
+    /// What happened next. What is on a peer's stream waits until the core hears it; what happens to ours does not: it is little,
+    /// and what we send waits for it. Each of the two is in order.
+    pub fn next(&mut self, hearing: bool) -> Option<(ConnectionId, News)> {
+        while let Some((connection, attempt, news)) = self.ours.pop_front() {
+            // Of a stream that the core has closed, and of a connection that has, nothing more is told.
+            let link = self.links.get_mut(&connection);
+            let Some(link) = link.filter(|link| link.wanted && link.attempts == attempt) else { continue };
+            link.wanted = !matches!(news, Ours::Ended(_));
+            return Some((connection, News::Ours(news)));
+        }
+        let (connection, news, in_transit) = self.theirs.pop_front_if(|_| hearing)?;
+        drop(in_transit);
+        Some((connection, News::Theirs(news)))
+    }
+
+    /// What waits for the core and what is on its way here, in bytes.
+    pub fn in_transit(&self) -> usize {
+        self.credit.in_transit()
+    }
+
+    fn handler(&self, connection: ConnectionId, addrs: &[&Multiaddr]) -> Handler {
+        let is_circuit = |addr: &&Multiaddr| addr.iter().any(|part| part == Protocol::P2pCircuit);
+        // As in Go: somebody else's link is not for gossip.
+        let versions: &[Version] = if addrs.iter().any(is_circuit) { &[] } else { &Version::ALL };
+        Handler::new(versions, self.credit.share(connection), self.frame_bytes_max)
+    }
+}
+
+impl NetworkBehaviour for Behaviour {
+    type ConnectionHandler = Handler;
+    type ToSwarm = ();
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        _: PeerId,
+        local: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<Handler, ConnectionDenied> {
+        Ok(self.handler(connection, &[local, remote]))
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        _: PeerId,
+        addr: &Multiaddr,
+        _: Endpoint,
+        _: PortUse,
+    ) -> Result<Handler, ConnectionDenied> {
+        Ok(self.handler(connection, &[addr]))
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        // What concerns addresses and listeners is nothing to streams.
+        if let FromSwarm::ConnectionEstablished(ConnectionEstablished { peer_id, connection_id, .. }) = event
+        {
+            self.links.insert(connection_id, Link { peer: peer_id, attempts: 0, wanted: false });
+        } else if let FromSwarm::ConnectionClosed(ConnectionClosed { connection_id, .. }) = event {
+            self.links.remove(&connection_id);
+        }
+    }
+
+    fn on_connection_handler_event(&mut self, _: PeerId, connection: ConnectionId, told: Vec<Told>) {
+        for told in told {
+            match told {
+                Told::Ours(attempt, news) => self.ours.push_back((connection, attempt, news)),
+                Told::Theirs(news, in_transit) => self.theirs.push_back((connection, news, in_transit)),
+            }
+        }
+        self.has_news = true;
+    }
+
+    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<(), THandlerInEvent<Self>>> {
+        if std::mem::take(&mut self.has_news) {
+            return Poll::Ready(ToSwarm::GenerateEvent(()));
+        }
+        let Some((peer_id, connection, event)) = self.orders.pop_front() else { return Poll::Pending };
+        Poll::Ready(ToSwarm::NotifyHandler { peer_id, handler: NotifyHandler::One(connection), event })
+    }
+}
