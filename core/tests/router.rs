@@ -365,6 +365,17 @@ fn what_a_peer_told_is_gone_with_its_last_stream() {
 }
 
 #[test]
+fn a_peer_that_opens_its_stream_anew_is_told_all_topics_again() {
+    let mut rig = Rig::mended();
+    member(&mut rig, 1);
+    let connection = ConnectionId(1);
+    rig.stream(stream::Event::InboundEnded { connection });
+    let done = rig.stream(stream::Event::InboundOpened { connection, version: Version::V12 });
+    let frames = sent(&done);
+    assert_eq!(rpc(&frames[0].1).subscriptions.len(), TopicKind::ALL.len());
+}
+
+#[test]
 fn a_graft_before_the_backoff_is_over_is_answered_by_prune_with_its_length() {
     let mut rig = Rig::mended();
     member(&mut rig, 1);

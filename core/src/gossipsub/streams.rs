@@ -71,6 +71,8 @@ state! {
         backoff: Backoff,
         reopenings: u32,
         inbound: BTreeMap<ConnectionId, Inbound>,
+        /// Whether it ever had one.
+        had_inbound: bool,
         /// Topics that we told it on the stream that stands.
         told: BTreeSet<TopicName>,
     }
@@ -132,6 +134,7 @@ impl Streams {
             backoff: Backoff::new(REOPEN_FIRST, REOPEN_MAX),
             reopenings: 0,
             inbound: BTreeMap::new(),
+            had_inbound: false,
             told: BTreeSet::new(),
         };
         self.peers.insert(peer, streams);
@@ -229,11 +232,17 @@ impl Streams {
         waiting.min()
     }
 
-    /// `peer` opened a stream to us; it replaces one on the same connection. Whether it is the peer's only one.
-    pub fn on_inbound_opened(&mut self, peer: &PeerId, connection: ConnectionId, version: Version) {
-        if let Some(streams) = self.peers.get_mut(peer) {
-            streams.inbound.insert(connection, Inbound { version, is_heard: false });
+    /// `peer` opened a stream to us; it replaces one on the same connection. Whether it had one before: then it may have
+    /// forgotten what we told it, as Go does when its stream was reset, and is to be told everything again.
+    #[must_use]
+    pub fn on_inbound_opened(&mut self, peer: &PeerId, connection: ConnectionId, version: Version) -> bool {
+        let Some(streams) = self.peers.get_mut(peer) else { return false };
+        streams.inbound.insert(connection, Inbound { version, is_heard: false });
+        let again = core::mem::replace(&mut streams.had_inbound, true);
+        if again {
+            streams.told.clear();
         }
+        again
     }
 
     /// A stream of `peer` ended. Whether it was the last.
@@ -373,11 +382,11 @@ mod tests {
     fn the_end_of_the_last_inbound_stream_is_told_and_a_newer_one_replaces_its_elder() {
         let mut streams = open();
         let _ = streams.on_connected(peer(), B);
-        streams.on_inbound_opened(&peer(), A, Version::V11);
-        streams.on_inbound_opened(&peer(), B, Version::V12);
+        assert!(!streams.on_inbound_opened(&peer(), A, Version::V11));
+        assert!(streams.on_inbound_opened(&peer(), B, Version::V12));
         assert_eq!(streams.hear(&peer(), A), Some((Version::V11, true)));
         assert_eq!(streams.hear(&peer(), A), Some((Version::V11, false)));
-        streams.on_inbound_opened(&peer(), A, Version::V13);
+        assert!(streams.on_inbound_opened(&peer(), A, Version::V13));
         assert_eq!(streams.hear(&peer(), A), Some((Version::V13, true)), "another stream begins anew");
         assert!(!streams.on_inbound_ended(&peer(), A));
         assert!(!streams.on_inbound_ended(&peer(), A), "it had ended");

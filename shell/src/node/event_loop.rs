@@ -336,6 +336,7 @@ impl EventLoop {
             Call::Metrics(reply) => {
                 let shell = ShellCounters {
                     frames_unheard: self.p2p.unheard(),
+                    frames_bytes_in_transit: self.p2p.in_transit(),
                     floods: self.floods.load(Ordering::Relaxed),
                     feed_refused: self.hub.refused(),
                     feed_clients: self.hub.len() as u64,

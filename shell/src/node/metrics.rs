@@ -1,6 +1,8 @@
 //! `/metrics`: the counters of the core and of the shell as Prometheus text. No label holds an id, an address, a hash or
 //! free text.
 
+mod router;
+
 use std::fmt::{Display, Write as _};
 
 use peerage_core::conn::DisconnectReason;
@@ -19,6 +21,8 @@ use crate::http::hub::KINDS;
 pub struct ShellCounters {
     /// Frames of pubsub that the core had not taken when their connection closed.
     pub frames_unheard: u64,
+    /// Bytes of pubsub between their streams and the core.
+    pub frames_bytes_in_transit: usize,
     /// Connections closed for more bytes or messages than their budgets.
     pub floods: u64,
     /// Clients of the feed refused before the core heard of them.
@@ -56,6 +60,7 @@ const REASONS: [DisconnectReason; 14] = [
 pub fn page(view: &View<'_>, shell: &ShellCounters) -> String {
     let mut page = Page(String::with_capacity(8192));
     gossip(&mut page, view);
+    router::router(&mut page, view);
     connections(&mut page, view);
     dials(&mut page, view.counters());
     services(&mut page, view);
@@ -71,6 +76,11 @@ pub fn page(view: &View<'_>, shell: &ShellCounters) -> String {
         "peerage_gossip_unheard_total",
         "Frames that waited for the core when their connection closed",
         shell.frames_unheard,
+    );
+    page.gauge(
+        "peerage_pubsub_in_transit_bytes",
+        "Bytes that came and that the core has not taken",
+        shell.frames_bytes_in_transit,
     );
     page.counter("peerage_floods_total", "Connections closed for more than their budgets", shell.floods);
     page.counter(
@@ -257,6 +267,14 @@ impl Page {
     fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
         self.head(name, "gauge", help);
         let _ = writeln!(self.0, "{name} {value}");
+    }
+
+    /// Counters that differ in one label.
+    fn group(&mut self, name: &str, help: &str, label: &str, values: &[(&str, u64)]) {
+        self.head(name, "counter", help);
+        for (text, value) in values {
+            self.labelled(name, &[(label, text)], value);
+        }
     }
 
     fn labelled(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {

@@ -160,6 +160,11 @@ impl P2p {
         self.unheard
     }
 
+    /// Bytes of pubsub between their streams and the core.
+    pub fn in_transit(&self) -> usize {
+        self.swarm.behaviour().pubsub.in_transit()
+    }
+
     /// Whether every listener has an address.
     pub fn listens_everywhere(&self) -> bool {
         self.addressless.is_empty()

@@ -250,10 +250,17 @@ mod tests {
     use super::*;
     use crate::p2p::behaviour::Options;
     use crate::p2p::budget::Budget;
+    use crate::p2p::pubsub::credit::Credit;
+    use crate::p2p::pubsub::{Theirs, Told};
     use crate::p2p::{Socket, Start};
     use libp2p::Transport as _;
     use libp2p::core::transport::ListenerId;
     use libp2p::core::transport::dummy::DummyTransport;
+    use libp2p::swarm::NetworkBehaviour as _;
+    use peerage_core::gossipsub::peers::Version;
+    use peerage_core::gossipsub::stream::{self, AuthorKey, Check, CheckEnd};
+    use peerage_core::op::Ops;
+    use std::task::{Context, Poll};
 
     #[test]
     fn a_long_text_is_cut_at_a_character() {
@@ -272,16 +279,14 @@ mod tests {
         assert_eq!(close_reason(false, Some(&broken)), CloseReason::Transport);
     }
 
-    #[test]
-    fn a_listener_that_dies_is_a_failure_and_one_that_was_closed_is_none() {
-        let key = libp2p::identity::Keypair::generate_ed25519();
-        let tally = std::sync::Arc::<crate::http::server::Tally>::default();
-        let mut p2p = P2p::new(Start {
+    /// A node without a network.
+    fn alone(key: &libp2p::identity::Keypair, tally: &std::sync::Arc<crate::http::server::Tally>) -> P2p {
+        P2p::new(Start {
             raw: DummyTransport::<Socket>::new().boxed(),
             executor: Box::new(|_| {}),
             unblock: Box::new(|work| work()),
             options: Options {
-                key: &key,
+                key,
                 frame_bytes_max: 1 << 20,
                 dht_mode: peerage_core::conn::DhtMode::Off,
                 protocol_version: String::new(),
@@ -295,9 +300,85 @@ mod tests {
                 floods: Default::default(),
             },
             dial_private: false,
-            tally: std::sync::Arc::clone(&tally),
+            tally: std::sync::Arc::clone(tally),
         })
-        .unwrap();
+        .unwrap()
+    }
+
+    fn all(p2p: &mut P2p) -> Vec<Input> {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        std::iter::from_fn(|| match p2p.poll_next(&mut cx) {
+            Poll::Ready(input) => Some(input),
+            Poll::Pending => None,
+        })
+        .collect()
+    }
+
+    #[test]
+    fn what_came_on_a_connection_is_told_before_its_end_and_counted_if_the_core_cannot_hear_it() {
+        let key = libp2p::identity::Keypair::generate_ed25519();
+        for hearing in [true, false] {
+            let mut p2p = alone(&key, &Default::default());
+            let (id, peer) = (ConnectionId::new_unchecked(1), StockPeer::random());
+            let connection = p2p.links.established(id);
+            let share = Credit::default().share(id);
+            let frame = bytes::Bytes::from_static(b"frame");
+            let told = vec![
+                Told::Theirs(Theirs::Opened(Version::V12), share.take(0)),
+                Told::Theirs(Theirs::Frame(frame.clone()), share.take(5)),
+            ];
+            p2p.swarm.behaviour_mut().pubsub.on_connection_handler_event(peer, id, told);
+            p2p.set_demand(true, hearing);
+            let addr: StockAddr = "/ip4/127.0.0.1/tcp/9".parse().unwrap();
+            let endpoint = ConnectedPoint::Listener { local_addr: addr.clone(), send_back_addr: addr };
+            p2p.on_swarm_event(SwarmEvent::ConnectionClosed {
+                peer_id: peer,
+                connection_id: id,
+                endpoint,
+                num_established: 0,
+                cause: None,
+            });
+            let closed = Input::Conn(Event::Closed { id: connection, reason: CloseReason::Local });
+            let version = Version::V12;
+            let heard = [
+                Input::Gossipsub(stream::Event::InboundOpened { connection, version }),
+                Input::Gossipsub(stream::Event::Frame { connection, frame }),
+                closed.clone(),
+            ];
+            let expected = if hearing { &heard[..] } else { &[closed] };
+            assert_eq!(all(&mut p2p), expected);
+            p2p.set_demand(true, true);
+            assert_eq!(all(&mut p2p), []);
+            assert_eq!(p2p.unheard(), u64::from(!hearing));
+        }
+    }
+
+    #[test]
+    fn our_key_signs_what_the_router_orders_and_the_checks_that_it_orders_are_made() {
+        let key = libp2p::identity::Keypair::generate_ed25519();
+        let mut p2p = alone(&key, &Default::default());
+        let mut ops = Ops::default();
+        let (signing, checking) = (ops.begin(()), ops.begin(()));
+        let bytes = bytes::Bytes::from_static(b"libp2p-pubsub:message");
+        p2p.start_gossip(stream::Action::Sign { op: signing, bytes: bytes.clone() });
+        let [Input::Op(op, OpResult::Signed(Ok(signature)))] = &all(&mut p2p)[..] else {
+            panic!("it is signed at once")
+        };
+        assert_eq!(*op, signing);
+        let author = AuthorKey::Ed25519(key.public().try_into_ed25519().unwrap().to_bytes());
+        let signature = signature.clone();
+        let check = |signed| Check { key: author.clone(), signed, signature: signature.clone() };
+        let checks = vec![check(bytes), check(bytes::Bytes::from_static(b"another"))];
+        p2p.start_gossip(stream::Action::Verify { op: checking, checks });
+        let ends = vec![CheckEnd::Valid, CheckEnd::Invalid];
+        assert_eq!(all(&mut p2p), [Input::Op(checking, OpResult::Verified(ends))]);
+    }
+
+    #[test]
+    fn a_listener_that_dies_is_a_failure_and_one_that_was_closed_is_none() {
+        let key = libp2p::identity::Keypair::generate_ed25519();
+        let tally = std::sync::Arc::<crate::http::server::Tally>::default();
+        let mut p2p = alone(&key, &tally);
         let addr: StockAddr = "/ip4/127.0.0.1/tcp/9".parse().unwrap();
         let closed = |reason| SwarmEvent::ListenerClosed {
             listener_id: ListenerId::next(),

@@ -95,7 +95,9 @@ impl Router {
                 }
             }
             stream::Event::InboundOpened { version, .. } => {
-                self.streams.on_inbound_opened(&peer, connection, version);
+                if self.streams.on_inbound_opened(&peer, connection, version) {
+                    hand.conns.outboxes_mut().touch(peer);
+                }
                 if self.peers.get(&peer).is_none() {
                     self.add_peer(hand, peer, version);
                 }
