@@ -1,7 +1,7 @@
 //! Recordings: everything that a node was told, so that a replay does exactly the same.
 //!
-//! A recording is a magic line and then frames: length (`u32`), CRC-32 of the payload (`u32`), payload; all
-//! little-endian. The first frame is the [`Header`]; then follow inputs with their time, each 1,024th preceded by the
+//! A recording is a magic line and then frames: length (`u32`), CRC-32 of the payload (`u32`), CRC-32 of these eight bytes
+//! (`u32`), payload; all little-endian. With its own checksum a length that was altered is told from a torn tail. The first frame is the [`Header`]; then follow inputs with their time, each 1,024th preceded by the
 //! hash of the state before it; a clean stop ends with the state's final hash. A file may end anywhere: what is behind
 //! the last whole frame is a torn tail, and is cut.
 
@@ -20,7 +20,7 @@ pub use reader::{Reader, RecordError};
 pub use replay::{ReplayError, Replayed, replay};
 
 /// First bytes of every recording. The number is the format's version.
-pub const MAGIC: &[u8] = b"peerage recording 1\n";
+pub const MAGIC: &[u8] = b"peerage recording 2\n";
 /// The core that records: version and a digest of its sources and of the wire formats', so that it changes whenever the
 /// same inputs may lead to another state or other actions.
 pub const CORE_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "/", env!("PEERAGE_CORE_DIGEST"));
@@ -28,6 +28,9 @@ pub const CORE_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "/", env!("PEE
 pub const HASH_EVERY: u64 = 1024;
 /// Longest frame read or written, in bytes.
 pub const FRAME_BYTES_MAX: u32 = 16 << 20;
+
+/// Bytes before each frame's payload.
+const HEAD_BYTES: usize = 12;
 
 /// What the node was made of.
 #[derive(Clone, PartialEq, Debug)]
@@ -113,11 +116,13 @@ impl Encode for InputFrame<'_> {
 
 fn push_frame(buf: &mut Vec<u8>, payload: &impl Encode) {
     let at = buf.len();
-    buf.extend_from_slice(&[0; 8]);
+    buf.extend_from_slice(&[0; HEAD_BYTES]);
     payload.encode(buf);
-    let len = u32::try_from(buf.len() - at - 8).unwrap_or(u32::MAX);
+    let len = u32::try_from(buf.len() - at - HEAD_BYTES).unwrap_or(u32::MAX);
     assert!(len <= FRAME_BYTES_MAX, "an input of {len} bytes exceeds FRAME_BYTES_MAX");
-    let crc = crc32fast::hash(&buf[at + 8..]);
+    let crc = crc32fast::hash(&buf[at + HEAD_BYTES..]);
     buf[at..at + 4].copy_from_slice(&len.to_le_bytes());
     buf[at + 4..at + 8].copy_from_slice(&crc.to_le_bytes());
+    let of_head = crc32fast::hash(&buf[at..at + 8]);
+    buf[at + 8..at + HEAD_BYTES].copy_from_slice(&of_head.to_le_bytes());
 }

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::{FRAME_BYTES_MAX, Frame, Header, MAGIC};
+use super::{FRAME_BYTES_MAX, Frame, HEAD_BYTES, Header, MAGIC};
 use crate::codec::{Decode, DecodeError, decode_all};
 
 /// Why a recording cannot be read on.
@@ -80,14 +80,18 @@ impl<'a> Reader<'a> {
         if rest.is_empty() {
             return Ok(None);
         }
-        let Some((len, crc, payload)) = split(rest) else { return Ok(self.tear()) };
+        let Some((head, payload)) = rest.split_at_checked(HEAD_BYTES) else { return Ok(self.tear()) };
+        let Some((len, crc)) = lengths(head) else {
+            // The file system may have kept the length of an append and not its bytes.
+            let is_empty = rest.iter().all(|byte| *byte == 0);
+            return if is_empty { Ok(self.tear()) } else { Err(RecordError::Checksum { at }) };
+        };
         let is_last = payload.len() <= len;
         let Some(payload) = payload.get(..len) else { return Ok(self.tear()) };
         if crc32fast::hash(payload) != crc {
-            // The file system may have kept the length of an append and not its bytes.
             return if is_last { Ok(self.tear()) } else { Err(RecordError::Checksum { at }) };
         }
-        self.at = at + 8 + len;
+        self.at = at + HEAD_BYTES + len;
         decode_all(payload).map(Some).map_err(|error| RecordError::Undecodable { at, error })
     }
 
@@ -98,10 +102,10 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Length, checksum and what follows; none if the length cannot be one.
-fn split(rest: &[u8]) -> Option<(usize, u32, &[u8])> {
-    let (head, payload) = rest.split_at_checked(8)?;
-    let number = |bytes: &[u8]| bytes.try_into().map(u32::from_le_bytes).ok();
-    let (len, crc) = (number(&head[..4])?, number(&head[4..])?);
-    (len <= FRAME_BYTES_MAX).then_some((len as usize, crc, payload))
+/// Length and checksum of the payload; none if the head is not what was written.
+fn lengths(head: &[u8]) -> Option<(usize, u32)> {
+    let number = |at: usize| Some(u32::from_le_bytes(head.get(at..at + 4)?.try_into().ok()?));
+    let (len, crc, of_head) = (number(0)?, number(4)?, number(8)?);
+    let holds = crc32fast::hash(&head[..8]) == of_head && len <= FRAME_BYTES_MAX;
+    holds.then_some((len as usize, crc))
 }

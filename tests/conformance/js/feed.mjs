@@ -35,7 +35,8 @@ serve(async (config) => {
       emit('closed', { client: index, code, reason: reason.toString() })
     })
     return new Promise((resolve, reject) => {
-      socket.on('open', resolve)
+      // A client that only counts is there when its first frame is: what comes before that is not for it.
+      socket.once(config.report === 'count' ? 'message' : 'open', resolve)
       socket.on('error', reject)
       socket.on('unexpected-response', (request, response) => {
         response.resume()
