@@ -144,7 +144,7 @@ impl Peer {
     }
 
     /// Writes one message past the router to one peer (raw peer in mode `frames`). `forge` says how
-    /// it lies; see `forge` in `go/raw/frames.go`.
+    /// it lies; see `forge` in `go/raw/forge.go`.
     ///
     /// # Errors
     /// If the stream cannot be opened.

@@ -39,15 +39,17 @@ fn empty_frames_and_unknown_fields_are_skipped(shell: Shell) -> Result<(), Failu
     Ok(())
 }
 
+fn tells_all_topics(frame: &Value) -> bool {
+    let told = frame["subscriptions"].as_array().map_or(&[][..], Vec::as_slice);
+    topics().iter().all(|topic| told.contains(&json!({"topic": topic, "subscribe": true})))
+}
+
 /// Waits for the stream of that number and asserts that its first frame tells all our topics.
 fn expect_hello(peer: &mut Peer, from: &str, stream: u64) -> Result<(), Failure> {
     let opened = |e: &Value| e["event"] == "stream_opened" && e["peer"] == from && e["number"] == stream;
     peer.process().expect(&format!("stream {stream}"), SOON, opened)?;
     let first = peer.expect_frame(from, "hello", |f| f["stream"] == stream && f["nth"] == 0)?;
-    for topic in topics() {
-        let told = json!({"topic": topic, "subscribe": true});
-        assert!(first["subscriptions"].as_array().is_some_and(|s| s.contains(&told)), "{topic}: {first}");
-    }
+    assert!(tells_all_topics(&first), "{first}");
     Ok(())
 }
 
@@ -55,6 +57,27 @@ fn the_first_frame_of_our_stream_tells_all_our_topics(shell: Shell) -> Result<()
     let mut ours = start(shell)?;
     let mut peer = join(&mut ours, "peer", json!({}))?;
     expect_hello(&mut peer, ours.id(), 1)
+}
+
+/// Go forgets what we told it when its own stream to us ends, and would be silent towards us from then on.
+fn who_opens_its_stream_anew_is_told_all_our_topics_again(shell: Shell) -> Result<(), Failure> {
+    let mut ours = start(shell)?;
+    let mut peer = join(&mut ours, "peer", json!({}))?;
+    let to = ours.id().to_owned();
+    expect_hello(&mut peer, &to, 1)?;
+    for (broken, how) in [(true, How::Close), (false, How::Close), (false, How::Reset)] {
+        is_heard(&mut ours, &mut peer)?;
+        if broken {
+            peer.write_frame(&to, &[7])?;
+            peer.process().expect("end of the stream", SOON, |e| e["event"] == "own_stream_ended")?;
+        } else {
+            peer.end_stream(&to, Whose::Ours, how)?;
+        }
+        peer.greet(&to)?;
+        peer.expect_frame(&to, "all our topics", |f| f["nth"] != 0 && tells_all_topics(f))?;
+    }
+    assert_in_good_standing(&mut ours, &peer);
+    Ok(())
 }
 
 fn our_stream_ended_while_idle_is_opened_again_with_a_full_hello(shell: Shell) -> Result<(), Failure> {
@@ -99,6 +122,7 @@ on_both_shells!(
     a_broken_frame_costs_the_stream_and_not_the_connection,
     empty_frames_and_unknown_fields_are_skipped,
     the_first_frame_of_our_stream_tells_all_our_topics,
+    who_opens_its_stream_anew_is_told_all_our_topics_again,
     our_stream_ended_while_idle_is_opened_again_with_a_full_hello,
     a_stream_that_ends_again_and_again_costs_the_connection_and_it_is_dialled_again
 );
