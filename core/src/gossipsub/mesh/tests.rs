@@ -439,7 +439,7 @@ fn mesh_is_within_bounds(world: &mut World, heartbeat: &Heartbeat) -> Result<(),
     for (_, chosen) in &heartbeat.gossip {
         prop_assert!(chosen.iter().all(|peer| !world.settled.contains(peer)));
     }
-    world.settled = members;
+    world.settled = members.into_iter().collect();
     Ok(())
 }
 
