@@ -437,7 +437,8 @@ fn mesh_is_within_bounds(world: &mut World, heartbeat: &Heartbeat) -> Result<(),
     let has_quota = world.outbound_members() >= world.rules.outbound;
     prop_assert!(has_quota || members.len() < world.rules.low || world.candidates(true).is_empty());
     for (_, chosen) in &heartbeat.gossip {
-        prop_assert!(chosen.iter().all(|peer| !world.settled.contains(peer)));
+        let is_settled = |peer: &PeerId| members.contains(peer) && world.settled.contains(peer);
+        prop_assert!(!chosen.iter().any(is_settled));
     }
     world.settled = members.into_iter().collect();
     Ok(())
