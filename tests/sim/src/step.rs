@@ -109,12 +109,17 @@ steps! {
         /// Which link.
         link
     }
-    /// A message over its reader's limit ends a stream; the connection stays.
+    /// A message over its reader's limit ends a stream, and nobody is told; the connection stays.
     Choke "choke" {
         /// Which end of which link: twice the link's number, and one more for the end that was dialled.
         link,
         /// How much of it arrives, in KiB.
         kib
+    }
+    /// A node's stream ends; its connection stands.
+    EndStream "end-stream" {
+        /// Which end of which link: twice the link's number, and one more for the stream of the end that was dialled.
+        link
     }
     /// A node's broker changes: 0 works, 1 refuses, 2 is slow.
     Broker "broker" {

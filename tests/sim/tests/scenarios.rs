@@ -5,13 +5,12 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use peerage_core::gossipsub::Event;
 use peerage_core::record::{Frame, Reader};
 use peerage_core::state::Alter as _;
-use peerage_core::{Core as _, Input, Node};
+use peerage_core::{Core as _, Node};
 use peerage_proto::peer_id::PeerId;
 use peerage_sim::generator::script;
-use peerage_sim::oracles::{self, Oracle, Seen};
+use peerage_sim::oracles::{self, Delivered, Oracle, Seen};
 use peerage_sim::run::{Outcome, run};
 use peerage_sim::step::Step;
 use peerage_sim::world::{Fault, Options, World, hash_of, peer_of};
@@ -123,9 +122,8 @@ impl Oracle for Hears {
     }
 
     fn after(&mut self, seen: &Seen<'_>) -> Result<(), String> {
-        if let Input::Gossipsub(Event::Delivered { propagation_source, .. }) = seen.input
-            && (seen.node, propagation_source) == (self.reader, &self.sender)
-        {
+        let is_sender = |delivered: &Delivered| delivered.propagation_source == self.sender;
+        if seen.node == self.reader && seen.delivered.iter().any(is_sender) {
             self.heard.set(true);
         }
         Ok(())

@@ -5,7 +5,7 @@ extern crate alloc;
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
@@ -14,7 +14,12 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use peerage_core::codec::Encode as _;
 use peerage_core::conn::{self, AskId, CloseReason, ConnectionId, DhtMode, DialError, Direction, PendingId};
-use peerage_core::gossipsub::{self, MessageId, PublishError};
+use peerage_core::gossipsub::config::Scoring;
+use peerage_core::gossipsub::peers::Version;
+use peerage_core::gossipsub::score::{Params, TopicParams};
+use peerage_core::gossipsub::stream::{self, CheckEnd, StreamEnd};
+use peerage_core::gossipsub::topic::TopicName;
+use peerage_core::gossipsub::{self, MessageId};
 use peerage_core::input::{Document, Failed, Neighbour, OpResult, StoreError};
 use peerage_core::op::OpId;
 use peerage_core::teranode::chain::{
@@ -33,10 +38,13 @@ use peerage_proto::json::{
 use peerage_proto::multiaddr::Multiaddr;
 use peerage_proto::network::Network;
 use peerage_proto::peer_id::PeerId;
+use peerage_proto::pubsub::{
+    Control, Extensions, Graft, IDontWant, IHave, IWant, Message, PeerInfo, Prune, Rpc, Subscription,
+};
 use sha2::{Digest as _, Sha256};
 
 /// Inputs of a scenario, beside completions and timeouts.
-const ROUNDS: u32 = 700;
+const ROUNDS: u32 = 1000;
 /// Peers that exist.
 const PEERS: u64 = 6;
 
@@ -77,7 +85,8 @@ pub fn play(seed: u64, altered: bool) -> Played {
 /// What waits for an answer.
 enum Pending {
     Dial(Option<PeerId>),
-    Publish,
+    Sign,
+    Verify(usize),
     Produce,
     Query(Query),
     Store,
@@ -97,6 +106,14 @@ struct Stage {
     next_id: u64,
     pending: Vec<(OpId, Pending)>,
     connections: BTreeMap<u64, PeerId>,
+    /// Connections on which our stream is to be opened, or stands, and on which the peer's is there.
+    opening: Vec<ConnectionId>,
+    opened: BTreeSet<ConnectionId>,
+    inbound: BTreeSet<ConnectionId>,
+    /// Bytes sent and not told as written.
+    unwritten: BTreeMap<ConnectionId, u64>,
+    /// Messages sent by others.
+    ids: Vec<MessageId>,
     clients: Vec<SubscriberId>,
     inputs: Vec<(Now, Input)>,
     hash: Sha256,
@@ -134,8 +151,40 @@ fn config(seed: u64) -> Config {
         config.limits.origins_max = 4;
         config.limits.seen_hashes_max = 4;
         config.limits.ban_scores_max = 2;
+        // And little is done at once.
+        config.limits.work_per_input_max = 2;
+    }
+    config.gossipsub.take_exchange = seed.is_multiple_of(2);
+    if seed % 4 == 3 {
+        config.gossipsub.scoring = Some(scoring(&config.teranode));
     }
     config
+}
+
+/// Everything counts.
+fn scoring(service: &teranode::Config) -> Scoring {
+    let topic = TopicParams {
+        time_in_mesh_weight: 0.01,
+        first_deliveries_weight: 1.0,
+        mesh_deliveries_weight: -0.1,
+        mesh_failure_weight: -0.1,
+        invalid_weight: -1.0,
+        ..TopicParams::default()
+    };
+    let topics = TopicKind::ALL.iter().map(|kind| (TopicName::from(service.topic(*kind).as_str()), topic));
+    Scoring {
+        params: Params {
+            topics: topics.collect(),
+            behaviour_weight: -1.0,
+            colocation_weight: -1.0,
+            ..Params::default()
+        },
+        gossip_threshold: -500.0,
+        publish_threshold: -1000.0,
+        graylist_threshold: -2000.0,
+        exchange_threshold: 10.0,
+        opportunistic_threshold: 1.0,
+    }
 }
 
 impl Stage {
@@ -155,6 +204,11 @@ impl Stage {
             next_id: 0,
             pending: Vec::new(),
             connections: BTreeMap::new(),
+            opening: Vec::new(),
+            opened: BTreeSet::new(),
+            inbound: BTreeSet::new(),
+            unwritten: BTreeMap::new(),
+            ids: Vec::new(),
             clients: Vec::new(),
             inputs: Vec::new(),
             hash: Sha256::new(),
@@ -210,25 +264,44 @@ impl Stage {
             Action::Conn(conn::Action::Provide { op, .. }) => (op, Pending::Provide),
             Action::Conn(conn::Action::Search { op, .. }) => (op, Pending::Search),
             Action::Conn(conn::Action::AskAddresses { op, .. }) => (op, Pending::Ask),
-            Action::Gossipsub(gossipsub::Action::Publish { op, .. }) => (op, Pending::Publish),
+            Action::Gossipsub(stream::Action::Sign { op, .. }) => (op, Pending::Sign),
+            Action::Gossipsub(stream::Action::Verify { op, checks }) => (op, Pending::Verify(checks.len())),
+            Action::Gossipsub(action) => return self.take_stream(action),
             Action::Teranode(teranode::Action::Query { op, query }) => (op, Pending::Query(query)),
             Action::Teranode(teranode::Action::Produce { op, .. }) => (op, Pending::Produce),
             Action::Teranode(teranode::Action::SendDirect { op, .. }) => (op, Pending::Direct),
             Action::Store { op, .. } => (op, Pending::Store),
-            Action::Conn(_) | Action::Gossipsub(_) | Action::Teranode(_) | Action::Notice(_) => return,
+            Action::Conn(_) | Action::Teranode(_) | Action::Notice(_) => return,
         };
         self.pending.push(pending);
     }
 
+    fn take_stream(&mut self, action: stream::Action) {
+        match action {
+            stream::Action::Open { connection } => self.opening.push(connection),
+            stream::Action::Close { connection } => {
+                self.opening.retain(|other| *other != connection);
+                self.opened.remove(&connection);
+            }
+            stream::Action::Send { connection, frames } => {
+                let bytes: usize = frames.iter().map(Bytes::len).sum();
+                *self.unwritten.entry(connection).or_default() += bytes as u64;
+            }
+            // The end of the stream comes in a later round, or never.
+            stream::Action::Reset { .. } | stream::Action::Sign { .. } | stream::Action::Verify { .. } => {}
+        }
+    }
+
     fn round(&mut self) {
         self.micros += self.below(400_000);
-        match self.below(24) {
+        match self.below(34) {
             0..=2 => self.connect(),
             3 => self.disconnect(),
             4..=8 => self.gossip(),
-            9..=13 => self.complete(),
-            14..=16 => self.wait(),
-            17 => self.router(),
+            9..=13 | 24 | 25 => self.complete(),
+            14..=16 | 26 => self.wait(),
+            17 | 27..=29 => self.streams(),
+            30..=33 => self.control(),
             18 => self.chain(),
             19 => self.clients(),
             20 => self.conn_event(),
@@ -260,6 +333,11 @@ impl Stage {
         let nth = self.below(self.connections.len() as u64);
         let Some(id) = self.connections.keys().nth(nth as usize).copied() else { return };
         self.connections.remove(&id);
+        let connection = ConnectionId(id);
+        self.opening.retain(|other| *other != connection);
+        self.opened.remove(&connection);
+        self.inbound.remove(&connection);
+        self.unwritten.remove(&connection);
         let reason = [CloseReason::Local, CloseReason::Remote, CloseReason::Transport][(id % 3) as usize];
         self.feed(Input::Conn(conn::Event::Closed { id: ConnectionId(id), reason }));
     }
@@ -272,14 +350,48 @@ impl Stage {
         self.feed(Input::Timeout);
     }
 
-    fn deliver(&mut self, topic: gossipsub::Topic, source: PeerId, data: Vec<u8>) {
-        let seq = self.id();
-        let id = MessageId([source.as_bytes(), &seq.to_be_bytes()].concat().into());
+    /// A connection that stands.
+    fn some_connection(&mut self) -> Option<ConnectionId> {
         let nth = self.below(self.connections.len() as u64);
-        let propagation_source = self.connections.values().nth(nth as usize).copied().unwrap_or(source);
-        let data = data.into();
-        let event = gossipsub::Event::Delivered { id, topic, propagation_source, source, data };
-        self.feed(Input::Gossipsub(event));
+        self.connections.keys().nth(nth as usize).map(|id| ConnectionId(*id))
+    }
+
+    fn version(&mut self) -> Version {
+        let nth = self.below(12);
+        *Version::ALL.get(nth as usize).unwrap_or(&Version::V12)
+    }
+
+    /// An RPC of somebody who is connected.
+    fn rpc(&mut self, rpc: &Rpc<'_>) {
+        let Some(connection) = self.some_connection() else { return };
+        if self.inbound.insert(connection) {
+            let version = self.version();
+            self.feed(Input::Gossipsub(stream::Event::InboundOpened { connection, version }));
+        }
+        let mut frame = Vec::new();
+        rpc.encode(&mut frame);
+        self.feed(Input::Gossipsub(stream::Event::Frame { connection, frame: frame.into() }));
+    }
+
+    /// Messages of one author in one RPC: the same payload under several numbers.
+    fn deliver(&mut self, topic: &gossipsub::Topic, source: PeerId, data: &[u8]) {
+        let count = if self.below(5) == 0 { 5 } else { 1 };
+        let numbers: Vec<[u8; 8]> = (0..count).map(|_| self.id().to_be_bytes()).collect();
+        let of_author = |number: &[u8; 8]| MessageId([source.as_bytes(), number].concat().into());
+        self.ids.extend(numbers.iter().map(of_author));
+        let publish = numbers.iter().map(|number| Message {
+            from: Some(source.as_bytes()),
+            data: Some(data),
+            seqno: Some(number),
+            topic: Some(topic.as_str().as_bytes()),
+            signature: Some(&[5; 64]),
+            ..Message::default()
+        });
+        let publish: Vec<_> = publish.collect();
+        // Some copies come twice.
+        for _ in 0..=u64::from(self.below(4) == 0) {
+            self.rpc(&Rpc { publish: publish.clone(), ..Rpc::default() });
+        }
     }
 
     fn gossip(&mut self) {
@@ -299,7 +411,7 @@ impl Stage {
         let mut data = Vec::new();
         envelope::wrap("scenario", &inner, &mut data);
         let topic = self.config.teranode.topic(kind);
-        self.deliver(topic, source, data);
+        self.deliver(&topic, source, &data);
     }
 
     fn legacy(&mut self) {
@@ -322,21 +434,89 @@ impl Stage {
             .encode(&mut data),
         }
         let topic = self.config.teranode.full_name(topic);
-        self.deliver(topic, source, data);
+        self.deliver(&topic, source, &data);
     }
 
-    fn router(&mut self) {
-        let peer = self.some_peer();
-        let topic = self.config.teranode.topic(TopicKind::Block);
-        let member = self.below(4) > 0;
-        let events = match self.below(4) {
-            0 | 1 => {
-                vec![gossipsub::Event::Subscribed { peer, topic }, gossipsub::Event::Mesh { peer, member }]
+    fn streams(&mut self) {
+        let Some(connection) = self.some_connection() else { return };
+        let event = match self.below(10) {
+            0..=3 => match self.opening.pop() {
+                Some(connection) => return self.open(connection),
+                None => return,
+            },
+            4 if self.opened.remove(&connection) => {
+                stream::Event::Ended { connection, end: StreamEnd::Closed }
             }
-            2 => vec![gossipsub::Event::Unsubscribed { peer, topic }],
-            _ => vec![gossipsub::Event::Unsupported { peer }],
+            5 if self.inbound.remove(&connection) => stream::Event::InboundEnded { connection },
+            6 => stream::Event::FrameTooLong { connection, bytes: 2 << 20 },
+            7 | 8 => match self.unwritten.remove(&connection) {
+                Some(bytes) => stream::Event::Written { connection, bytes },
+                None => return,
+            },
+            _ => {
+                self.inbound.insert(connection);
+                let version = self.version();
+                stream::Event::InboundOpened { connection, version }
+            }
         };
-        events.into_iter().for_each(|event| self.feed(Input::Gossipsub(event)));
+        self.feed(Input::Gossipsub(event));
+    }
+
+    fn open(&mut self, connection: ConnectionId) {
+        let end = match self.below(16) {
+            0 => StreamEnd::Unsupported,
+            1 => StreamEnd::Failed,
+            _ => {
+                self.opened.insert(connection);
+                let version = self.version();
+                return self.feed(Input::Gossipsub(stream::Event::Opened { connection, version }));
+            }
+        };
+        self.feed(Input::Gossipsub(stream::Event::Ended { connection, end }));
+    }
+
+    /// What others tell about meshes and messages.
+    fn control(&mut self) {
+        let config = &self.config.teranode;
+        let mut topics: Vec<_> = TopicKind::ALL.iter().map(|kind| config.topic(*kind)).collect();
+        topics.extend(["handshake", "bestblock", "miningon"].map(|name| config.full_name(name)));
+        let topic = topics.swap_remove(self.below(7) as usize);
+        let name = topic.as_str().as_bytes();
+        let invented = format!("topic {}", self.below(50));
+        // One of the last: older ones are not kept.
+        let last = self.ids.len().saturating_sub(30);
+        let (known, random) = (self.ids[last..].to_vec(), digest("nobody has it", self.below(500)));
+        let message_ids: Vec<&[u8]> = known.iter().map(|id| &id.0[..]).chain([&random.0[..]]).collect();
+        let named = self.some_peer();
+        let record = addr(self.below(PEERS)).map(|addr| signed_record(&named, &addr)).unwrap_or_default();
+        let mut rpc = Rpc::default();
+        let mut control = Control::default();
+        let number = self.below(12);
+        match number {
+            0..=2 => {
+                let ours = Subscription { subscribe: Some(true), topic: Some(name) };
+                let theirs = Subscription { subscribe: Some(true), topic: Some(invented.as_bytes()) };
+                rpc.subscriptions = vec![ours, theirs];
+                control.graft = vec![Graft { topic: Some(name) }];
+            }
+            3 => rpc.subscriptions = vec![Subscription { subscribe: Some(false), topic: Some(name) }],
+            4 | 5 => control.graft = vec![Graft { topic: Some(name) }],
+            6 => {
+                let named = PeerInfo {
+                    peer_id: Some(named.as_bytes()),
+                    signed_peer_record: Some(&record).filter(|record| !record.is_empty()).map(|it| &it[..]),
+                };
+                control.prune = vec![Prune { topic: Some(name), backoff_s: Some(30), peers: vec![named] }];
+            }
+            7 | 8 => control.ihave = vec![IHave { topic: Some(name), message_ids }],
+            9 => control.iwant = vec![IWant { message_ids }],
+            10 => control.idontwant = vec![IDontWant { message_ids: vec![&random.0] }],
+            _ => control.extensions = Some(Extensions::default()),
+        }
+        if number != 3 {
+            rpc.control = Some(control);
+        }
+        self.rpc(&rpc);
     }
 
     fn chain(&mut self) {
@@ -430,8 +610,16 @@ impl Stage {
         let failed = || Failed("no".into());
         let result = match pending {
             Pending::Dial(target) => return self.complete_dial(op, target, well),
-            Pending::Publish if well => OpResult::Published(Ok(())),
-            Pending::Publish => OpResult::Published(Err(PublishError::NoPeers)),
+            Pending::Sign if well => OpResult::Signed(Ok(Bytes::from_static(&[6; 64]))),
+            Pending::Sign => OpResult::Signed(Err(failed())),
+            Pending::Verify(count) => {
+                let end = |nth: usize| match (number + nth as u64) % 8 {
+                    0 => CheckEnd::Invalid,
+                    1 => CheckEnd::Unknown,
+                    _ => CheckEnd::Valid,
+                };
+                OpResult::Verified((0..count).map(end).collect())
+            }
             Pending::Produce if well => OpResult::Produced(Ok(())),
             Pending::Produce => OpResult::Produced(Err(ProduceError::QueueFull)),
             Pending::Query(_) if !well => OpResult::Queried(Err(QueryError::NotFound)),
@@ -465,6 +653,13 @@ impl Stage {
         self.feed(Input::Conn(conn::Event::Established { id: connection, peer, addr, direction }));
         self.feed(Input::Op(op, OpResult::Dialed(Ok(connection))));
     }
+}
+
+/// Where a peer listens, signed by nobody that matters.
+fn signed_record(who: &PeerId, addr: &Multiaddr) -> Vec<u8> {
+    let field = |number: u8, bytes: &[u8]| [&[number << 3 | 2, bytes.len() as u8][..], bytes].concat();
+    let record = [field(1, who.as_bytes()), field(3, &field(1, addr.as_bytes()))].concat();
+    [field(1, &who.as_bytes()[2..]), field(2, &[3, 1]), field(3, &record), field(5, &[9; 64])].concat()
 }
 
 fn text(hash: Hash256) -> String {

@@ -141,6 +141,10 @@ impl Router {
             return hand.cx.push(Action::Close { connection });
         }
         self.add_peer(hand, peer, version);
+        if !version.has_mesh() {
+            // It may have been grafted by what it chose on its own stream, or on an earlier one of ours.
+            self.lose_mesh(hand, peer);
+        }
         hand.conns.outboxes_mut().open(peer);
     }
 

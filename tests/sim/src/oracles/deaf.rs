@@ -8,12 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use peerage_core::conn::{self, ConnectionId, DisconnectReason};
-use peerage_core::gossipsub::Event as Gossip;
 use peerage_core::time::Instant;
 use peerage_core::{Action, Input};
 use peerage_proto::peer_id::PeerId;
 
-use super::{Oracle, Seen, ensure};
+use super::{Delivered, Oracle, Seen, ensure};
 
 /// Bytes that stand out, with nothing else delivered.
 const BYTES_MIN: u64 = 64 << 10;
@@ -47,7 +46,6 @@ struct Ear {
     /// Connections that choke, and those of them that it can know of.
     choking: BTreeSet<ConnectionId>,
     choked: BTreeMap<ConnectionId, Choked>,
-    meshed: BTreeSet<PeerId>,
     delivered_bytes: u64,
     /// When messages came lately, and their bytes.
     delivered: Vec<(Instant, u64)>,
@@ -61,7 +59,11 @@ struct Ear {
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
-pub struct Deaf(BTreeMap<usize, Ear>);
+pub struct Deaf {
+    ears: BTreeMap<usize, Ear>,
+    /// Everybody who was started; puppets never are, and may send what chokes nobody and looks like it.
+    nodes: BTreeSet<PeerId>,
+}
 
 impl Oracle for Deaf {
     fn name(&self) -> &'static str {
@@ -69,17 +71,20 @@ impl Oracle for Deaf {
     }
 
     fn choked(&mut self, node: usize, id: ConnectionId) {
-        self.0.entry(node).or_default().choking.insert(id);
+        self.ears.entry(node).or_default().choking.insert(id);
     }
 
     fn died(&mut self, node: usize) {
-        self.0.remove(&node);
+        self.ears.remove(&node);
     }
 
     fn after(&mut self, seen: &Seen<'_>) -> Result<(), String> {
-        let ear = self.0.entry(seen.node).or_default();
+        if matches!(seen.input, Input::Start) {
+            self.nodes.insert(seen.core.config().local_peer);
+        }
+        let ear = self.ears.entry(seen.node).or_default();
         ear.listen(seen);
-        seen.actions.iter().try_for_each(|action| ear.closing(seen, action))?;
+        seen.actions.iter().try_for_each(|action| ear.closing(seen, action, &self.nodes))?;
         ear.look(seen)
     }
 }
@@ -87,31 +92,26 @@ impl Oracle for Deaf {
 impl Ear {
     fn listen(&mut self, seen: &Seen<'_>) {
         let (now, table) = (seen.now.mono, seen.core.view().conns().table());
+        for Delivered { propagation_source, heard, .. } in seen.delivered {
+            let bytes = heard.data.len() as u64;
+            self.delivered_bytes += bytes;
+            self.delivered.retain(|(at, _)| now.saturating_since(*at) < TOLD_WITHIN);
+            self.delivered.push((now, bytes));
+            self.heard.insert(*propagation_source, (now, self.delivered_bytes));
+            self.in_vain.remove(propagation_source);
+            self.choked.retain(|_, choked| choked.peer != *propagation_source);
+            self.choked.values_mut().for_each(|choked| choked.others += 1);
+        }
+        let interests = seen.core.view().interests();
+        self.choked.retain(|_, choked| interests.in_mesh(&choked.peer));
         match seen.input {
-            Input::Gossipsub(Gossip::Delivered { propagation_source, data, .. }) => {
-                self.delivered_bytes += data.len() as u64;
-                self.delivered.retain(|(at, _)| now.saturating_since(*at) < TOLD_WITHIN);
-                self.delivered.push((now, data.len() as u64));
-                self.heard.insert(*propagation_source, (now, self.delivered_bytes));
-                self.in_vain.remove(propagation_source);
-                self.choked.retain(|_, choked| choked.peer != *propagation_source);
-                self.choked.values_mut().for_each(|choked| choked.others += 1);
-            }
-            Input::Gossipsub(Gossip::Mesh { peer, member }) => {
-                if *member && table.is_connected(peer) {
-                    self.meshed.insert(*peer);
-                } else {
-                    self.meshed.remove(peer);
-                    self.choked.retain(|_, choked| choked.peer != *peer);
-                }
-            }
             Input::Conn(conn::Event::Received { id, bytes }) => {
                 let Some(peer) = table.get(*id).map(|connection| connection.peer) else { return };
                 if !self.choking.contains(id) {
                     return;
                 }
                 self.sent.insert(peer, now);
-                if self.meshed.contains(&peer) {
+                if interests.in_mesh(&peer) {
                     let lately =
                         self.delivered.iter().filter(|(at, _)| now.saturating_since(*at) < TOLD_WITHIN);
                     let messages: u64 = lately.map(|(_, bytes)| bytes).sum();
@@ -124,7 +124,6 @@ impl Ear {
             Input::Conn(conn::Event::Closed { id, .. }) => {
                 self.choking.remove(id);
                 self.choked.remove(id);
-                self.meshed.retain(|peer| table.is_connected(peer));
             }
             Input::Start
             | Input::Timeout
@@ -139,7 +138,7 @@ impl Ear {
     }
 
     /// Who is closed as deaf is deaf.
-    fn closing(&mut self, seen: &Seen<'_>, action: &Action) -> Result<(), String> {
+    fn closing(&mut self, seen: &Seen<'_>, action: &Action, nodes: &BTreeSet<PeerId>) -> Result<(), String> {
         let Action::Conn(conn::Action::Close { id, reason: DisconnectReason::Deaf }) = action else {
             return Ok(());
         };
@@ -151,7 +150,9 @@ impl Ear {
         let was_heard = self.heard.get(&peer).is_some_and(|(at, _)| is_lately(*at))
             && !self.sent.get(&peer).is_some_and(|at| is_lately(*at));
         let chokes = table.of_peer(&peer).iter().any(|id| self.choking.contains(id));
-        ensure(chokes || !was_heard, || format!("{peer} was closed as deaf and is not"))
+        ensure(chokes || !was_heard || !nodes.contains(&peer), || {
+            format!("{peer} was closed as deaf and is not")
+        })
     }
 
     /// Who is deaf is closed as deaf.
@@ -181,42 +182,55 @@ impl Ear {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{after, config, connected, delivered, peer};
+    use super::super::testing::{after, after_delivered, config, connected, delivered, peer};
     use super::*;
     use peerage_core::Core as _;
     use peerage_core::time::Now;
 
     const ID: ConnectionId = ConnectionId(1);
 
-    /// A node with one mesh member, which the oracle knows, and what it is told next.
-    fn told(inputs: &[(u64, Input)]) -> (Deaf, Result<(), String>) {
+    /// What a node with one mesh member is told.
+    enum Told {
+        Input(Input),
+        Message(PeerId),
+    }
+
+    fn told(inputs: &[(u64, Told)]) -> (Deaf, Result<(), String>) {
         let (mut oracle, mut node) = (Deaf::default(), connected(config()));
-        let mesh = Input::Gossipsub(Gossip::Mesh { peer: peer(9), member: true });
-        let mut said = after(&mut oracle, &node, Now::at_secs(1), &mesh, &[]);
+        oracle.nodes.insert(peer(9));
         oracle.choked(0, ID);
-        for (at, input) in inputs {
+        let mut said = Ok(());
+        for (at, told) in inputs {
             let now = Now::at_secs(*at);
-            node.handle(now, input.clone(), &mut Vec::new());
-            said = said.and_then(|()| after(&mut oracle, &node, now, input, &[]));
+            let (input, messages) = match told {
+                Told::Input(input) => (input.clone(), Vec::new()),
+                Told::Message(propagation_source) => {
+                    let propagation_source = *propagation_source;
+                    let (id, bytes) = (ConnectionId(77), 0);
+                    let input = Input::Conn(conn::Event::Received { id, bytes });
+                    (input, vec![Delivered { propagation_source, ..delivered(peer(3), b"x") }])
+                }
+            };
+            // Its own watchdog is not asked: the oracle is to see that nobody is closed.
+            if !matches!(input, Input::Timeout) {
+                node.handle(now, input.clone(), &mut Vec::new());
+            }
+            said = said.and_then(|()| after_delivered(&mut oracle, &node, now, &input, &[], &messages));
         }
         (oracle, said)
     }
 
-    fn bytes() -> Input {
-        Input::Conn(conn::Event::Received { id: ID, bytes: 300 << 10 })
+    fn bytes() -> Told {
+        Told::Input(Input::Conn(conn::Event::Received { id: ID, bytes: 300 << 10 }))
     }
 
     /// A message of somebody else.
-    fn other() -> Input {
-        let mut input = delivered(peer(8), b"x");
-        if let Input::Gossipsub(Gossip::Delivered { propagation_source, .. }) = &mut input {
-            *propagation_source = peer(8);
-        }
-        input
+    fn other() -> Told {
+        Told::Message(peer(8))
     }
 
-    fn timeouts(from: u64) -> impl Iterator<Item = (u64, Input)> {
-        (from..from + 8).map(|at| (at, Input::Timeout))
+    fn timeouts(from: u64) -> impl Iterator<Item = (u64, Told)> {
+        (from..from + 8).map(|at| (at, Told::Input(Input::Timeout)))
     }
 
     #[test]
@@ -233,24 +247,29 @@ mod tests {
         inputs.extend((0..7).map(|_| (3, other())));
         inputs.extend(timeouts(5));
         assert_eq!(told(&inputs).1, Ok(()), "seven messages are few");
-        inputs.insert(1, (2, delivered(peer(9), b"x")));
+        inputs.insert(1, (2, Told::Message(peer(9))));
         inputs.insert(1, (2, other()));
         assert_eq!(told(&inputs).1, Ok(()), "it was heard");
     }
 
     #[test]
-    fn a_peer_that_was_heard_lately_and_is_closed_as_deaf_is_seen() {
+    fn a_node_that_was_heard_lately_and_is_closed_as_deaf_is_seen() {
         let node = connected(config());
         let close = Action::Conn(conn::Action::Close { id: ID, reason: DisconnectReason::Deaf });
         let close = |oracle: &mut Deaf, at| {
             after(oracle, &node, Now::at_secs(at), &Input::Timeout, std::slice::from_ref(&close))
         };
-        let (mut choked, _) = told(&[(2, delivered(peer(9), b"x"))]);
+        let (mut choked, _) = told(&[(2, Told::Message(peer(9)))]);
         let mut healthy = Deaf::default();
-        let input = delivered(peer(9), b"x");
-        assert_eq!(after(&mut healthy, &node, Now::at_secs(2), &input, &[]), Ok(()));
+        healthy.nodes.insert(peer(9));
+        let mut puppets = Deaf::default();
+        for oracle in [&mut healthy, &mut puppets] {
+            let (messages, now) = ([delivered(peer(3), b"x")], Now::at_secs(2));
+            assert_eq!(after_delivered(oracle, &node, now, &Input::Timeout, &[], &messages), Ok(()));
+        }
         assert_eq!(close(&mut choked, 5), Ok(()), "it chokes");
         assert_eq!(close(&mut healthy.clone(), 62), Ok(()), "it was silent for a minute");
+        assert_eq!(close(&mut puppets, 61), Ok(()), "it is a puppet");
         assert!(close(&mut healthy, 61).is_err());
     }
 }

@@ -1,23 +1,22 @@
 //! No peer pushes out what belongs to another: a connected peer stays in the registry, and the newest announcement of a
 //! neighbour stays known.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use peerage_core::gossipsub::Event;
+use peerage_core::Node;
 use peerage_core::time::Instant;
-use peerage_core::{Input, Node};
 use peerage_proto::hash::Hash256;
 use peerage_proto::peer_id::PeerId;
 
-use super::{Before, Oracle, Seen, ensure};
+use super::{Before, Delivered, Oracle, Seen, ensure};
 
 /// See the module.
 #[derive(Debug, Default)]
 pub struct FairShare {
     /// Connected peers in the registry before the input.
     connected: Vec<PeerId>,
-    /// Whether the block that is announced was known before the input.
-    was_known: bool,
+    /// Blocks that were known before the input, of those that it may announce.
+    known: BTreeSet<Hash256>,
     /// By node and neighbour: the newest block that it delivered, and when; none where that is in doubt.
     newest: BTreeMap<(usize, PeerId), (Hash256, Instant)>,
 }
@@ -32,9 +31,8 @@ impl Oracle for FairShare {
         let known = |peer: &&PeerId| view.teranode().registry().get(peer).is_some();
         self.connected.clear();
         self.connected.extend(view.conns().table().peers().filter(known).copied());
-        if let Input::Gossipsub(Event::Delivered { data, .. }) = before.input {
-            self.was_known = announced(data).is_some_and(|hash| origin(before.core, &hash).is_some());
-        }
+        let announced = before.heard.values().filter_map(|heard| announced(&heard.data));
+        self.known = announced.filter(|hash| origin(before.core, hash).is_some()).collect();
     }
 
     fn after(&mut self, seen: &Seen<'_>) -> Result<(), String> {
@@ -46,19 +44,11 @@ impl Oracle for FairShare {
                 format!("{peer} is connected and was pushed out of the registry")
             })?;
         }
-        if let Input::Gossipsub(Event::Delivered { propagation_source, source, data, .. }) = seen.input {
-            self.check_newest(seen, *propagation_source)?;
-            let hash = announced(data).filter(|hash| origin(seen.core, hash) == Some(*source));
-            if let Some(hash) = hash.filter(|_| self.was_known) {
-                // It has become the newest of this neighbour, if it was not refused: which one is the next to go is
-                // not to be seen.
-                self.newest.retain(|(node, neighbour), (other, _)| {
-                    *node != seen.node || neighbour != propagation_source && *other != hash
-                });
-            } else if let Some(hash) = hash {
-                self.newest.retain(|(node, _), (other, _)| *node != seen.node || *other != hash);
-                self.newest.insert((seen.node, *propagation_source), (hash, seen.now.mono));
-            }
+        match seen.delivered {
+            [] => {}
+            [one] => self.on_delivered(seen, one)?,
+            // Which of several did what is not to be seen.
+            _ => self.newest.retain(|(node, _), _| *node != seen.node),
         }
         Ok(())
     }
@@ -69,6 +59,24 @@ impl Oracle for FairShare {
 }
 
 impl FairShare {
+    fn on_delivered(&mut self, seen: &Seen<'_>, delivered: &Delivered) -> Result<(), String> {
+        let Delivered { propagation_source, heard, .. } = delivered;
+        self.check_newest(seen, *propagation_source)?;
+        let hash = announced(&heard.data).filter(|hash| origin(seen.core, hash) == Some(heard.author));
+        let Some(hash) = hash else { return Ok(()) };
+        if self.known.contains(&hash) {
+            // It has become the newest of this neighbour, if it was not refused: which one is the next to go is not to be
+            // seen.
+            self.newest.retain(|(node, neighbour), (other, _)| {
+                *node != seen.node || neighbour != propagation_source && *other != hash
+            });
+        } else {
+            self.newest.retain(|(node, _), (other, _)| *node != seen.node || *other != hash);
+            self.newest.insert((seen.node, *propagation_source), (hash, seen.now.mono));
+        }
+        Ok(())
+    }
+
     fn check_newest(&self, seen: &Seen<'_>, cause: PeerId) -> Result<(), String> {
         let ttl = seen.core.config().teranode.origin_ttl;
         for ((node, neighbour), (hash, at)) in &self.newest {
@@ -98,8 +106,11 @@ fn announced(data: &[u8]) -> Option<Hash256> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{after, alter, before, config, connected, delivered, node, peer};
+    use super::super::testing::{
+        after, after_delivered, alter, before, config, connected, delivered, node, peer,
+    };
     use super::*;
+    use peerage_core::Input;
     use peerage_core::time::Now;
 
     #[test]
@@ -117,7 +128,8 @@ mod tests {
     fn a_newest_announcement_that_vanishes_is_seen() {
         let mut oracle = FairShare::default();
         oracle.newest.insert((0, peer(1)), (Hash256([1; 32]), Now::at_secs(0).mono));
-        let error = after(&mut oracle, &node(), Now::at_secs(1), &delivered(peer(2), b"{}"), &[]);
+        let (delivered, now) = ([delivered(peer(2), b"{}")], Now::at_secs(1));
+        let error = after_delivered(&mut oracle, &node(), now, &Input::Timeout, &[], &delivered);
         assert!(error.is_err_and(|error| error.contains("pushed out the newest block")));
     }
 }

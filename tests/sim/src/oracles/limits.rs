@@ -1,7 +1,7 @@
 //! Every collection is within its limit.
 
 use peerage_core::Input;
-use peerage_core::gossipsub::Event;
+use peerage_core::gossipsub::stream::Event;
 
 use super::{Oracle, Seen, ensure};
 
@@ -17,6 +17,7 @@ impl Oracle for WithinLimits {
     fn after(&mut self, seen: &Seen<'_>) -> Result<(), String> {
         let (view, config) = (seen.core.view(), seen.core.config());
         let (limits, conns, service) = (&config.limits, view.conns(), view.teranode());
+        let (router, outboxes) = (view.router(), conns.outboxes());
         let (blocks, subtrees) = service.origins().len();
         let (produce, publish) = service.inflight();
         let bounds = [
@@ -33,6 +34,9 @@ impl Oracle for WithinLimits {
             ("operations", view.ops().len(), limits.ops_inflight_max),
             ("records", produce as usize, limits.produce_inflight_max),
             ("publications", publish as usize, limits.publish_inflight_max),
+            ("neighbours of the router", router.peers().len(), limits.connections_max),
+            ("streams", router.streams().len(), limits.connections_max),
+            ("outboxes", outboxes.len(), limits.connections_max),
             ("feed clients", service.subscribers().len(), limits.subscribers_max),
         ];
         for (what, count, max) in bounds {
@@ -41,13 +45,19 @@ impl Oracle for WithinLimits {
         ensure(view.interests().len() <= conns.table().peer_count(), || {
             "more interests than connected peers".into()
         })?;
+        let (waits, max) = (outboxes.bytes(), config.gossipsub.queues_bytes_max);
+        ensure(waits <= max, || format!("{waits} bytes wait for others, limit {max}"))?;
         // A walk over all peers: only when something changed for one.
-        if !matches!(seen.input, Input::Conn(_) | Input::Gossipsub(Event::Subscribed { .. })) {
+        if !matches!(seen.input, Input::Conn(_) | Input::Gossipsub(Event::Frame { .. })) {
             return Ok(());
         }
         for peer in conns.table().peers() {
             let count = view.interests().topic_count(peer);
             ensure(count <= limits.topics_per_peer_max, || format!("{count} topics of {peer}"))?;
+            let told = router.peers().get(peer).map_or(0, |peer| peer.topics().count());
+            // Those that are joined are not counted, and they are seven at most.
+            let max = limits.topics_per_peer_max as usize + 7;
+            ensure(told <= max, || format!("{peer} is subscribed to {told} topics"))?;
             let known = conns.book().addrs(peer).len();
             let max = limits.addresses_per_peer_max as usize;
             ensure(known <= max, || format!("{known} addresses of {peer}"))?;

@@ -8,20 +8,28 @@ mod fair_share;
 mod first_frame;
 mod honest;
 mod limits;
+mod meshes;
 mod ops;
 mod per_peer;
 mod private_dial;
+mod promises;
 pub mod replay;
 mod reports;
 mod spin;
 mod stale;
 #[cfg(test)]
 mod testing;
+mod verified;
 
+use bytes::Bytes;
 use peerage_core::conn::ConnectionId;
+use peerage_core::gossipsub::{Acceptance, stream};
 use peerage_core::time::{Deadline, Now};
 use peerage_core::{Action, Input, Node};
 use peerage_proto::peer_id::PeerId;
+use peerage_proto::pubsub::{Rpc, RpcLimits};
+
+use crate::world::{Heard, Heards};
 
 pub use banned::Banned;
 pub use conservation::Conservation;
@@ -31,12 +39,15 @@ pub use fair_share::FairShare;
 pub use first_frame::FirstFrame;
 pub use honest::Honest;
 pub use limits::WithinLimits;
+pub use meshes::Meshes;
 pub use ops::Completions;
 pub use per_peer::PerPeer;
 pub use private_dial::PrivateDial;
+pub use promises::Promises;
 pub use reports::Reports;
 pub use spin::Spin;
 pub use stale::Stale;
+pub use verified::Verified;
 
 /// A node that is about to be fed.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +62,8 @@ pub struct Before<'a> {
     pub core: &'a Node,
     /// Its deadline before it.
     pub deadline: Option<Deadline>,
+    /// Messages that were found true and have no verdict yet: this input may bring it.
+    pub heard: &'a Heards,
 }
 
 /// A node that was fed.
@@ -64,23 +77,25 @@ pub struct Seen<'a> {
     pub input: &'a Input,
     /// Its consequences.
     pub actions: &'a [Action],
+    /// Messages that its families judged.
+    pub delivered: &'a [Delivered],
     /// The node after it.
     pub core: &'a Node,
     /// Its deadline after it.
     pub deadline: Option<Deadline>,
 }
 
-/// A message sent over a link.
+/// A message that the families of a node judged.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Transmit {
-    /// By this node or puppet.
-    pub from: usize,
-    /// To this peer.
-    pub to: PeerId,
-    /// From whom the sender has it; none: it is the author.
-    pub came_from: Option<PeerId>,
-    /// Who wrote it.
-    pub author: PeerId,
+pub struct Delivered {
+    /// Its id.
+    pub id: Bytes,
+    /// Author, topic, payload.
+    pub heard: Heard,
+    /// Who sent it.
+    pub propagation_source: PeerId,
+    /// The verdict.
+    pub acceptance: Acceptance,
 }
 
 /// Watches every input of every node.
@@ -99,14 +114,6 @@ pub trait Oracle {
         Ok(())
     }
 
-    /// A message is sent.
-    ///
-    /// # Errors
-    /// What must not be.
-    fn transmitted(&mut self, _transmit: &Transmit) -> Result<(), String> {
-        Ok(())
-    }
-
     /// What comes to a node over this connection is not heard any more.
     fn choked(&mut self, _node: usize, _id: ConnectionId) {}
 
@@ -121,9 +128,12 @@ pub fn all() -> Vec<Box<dyn Oracle>> {
         Box::new(FairShare::default()),
         Box::new(Conservation),
         Box::new(PerPeer),
-        Box::new(Echo),
+        Box::new(Echo::default()),
+        Box::new(Verified::default()),
+        Box::new(Meshes::default()),
+        Box::new(Promises::default()),
         Box::new(Banned::default()),
-        Box::new(Reports),
+        Box::new(Reports::default()),
         Box::new(Completions::default()),
         Box::new(FirstFrame::default()),
         Box::new(Spin::default()),
@@ -137,4 +147,29 @@ pub fn all() -> Vec<Box<dyn Oracle>> {
 /// An error unless `holds`.
 fn ensure(holds: bool, problem: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(problem()) }
+}
+
+/// Frames that a node sends, and to whom: in the order of the actions.
+fn frames_sent<'a>(seen: &Seen<'a>) -> Vec<(PeerId, &'a Bytes)> {
+    let table = seen.core.view().conns().table();
+    let mut sent = Vec::new();
+    for action in seen.actions {
+        if let Action::Gossipsub(stream::Action::Send { connection, frames }) = action
+            && let Some(peer) = table.get(*connection).map(|entry| entry.peer)
+        {
+            sent.extend(frames.iter().map(|frame| (peer, frame)));
+        }
+    }
+    sent
+}
+
+/// An RPC, without its length.
+fn read(frame: &[u8]) -> Option<Rpc<'_>> {
+    Rpc::decode(frame, &RpcLimits::default()).ok()
+}
+
+/// An RPC after its length.
+fn read_sent(frame: &[u8]) -> Option<Rpc<'_>> {
+    let length = frame.iter().position(|byte| byte & 0x80 == 0)? + 1;
+    read(frame.get(length..)?)
 }

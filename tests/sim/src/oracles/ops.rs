@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use peerage_core::gossipsub::stream;
 use peerage_core::op::OpId;
-use peerage_core::{Action, Input, conn, gossipsub, teranode};
+use peerage_core::{Action, Input, conn, teranode};
 
 use super::{Oracle, Seen, ensure};
 
@@ -29,7 +30,9 @@ impl Oracle for Completions {
             ensure(*newest <= op && pending.insert(op), || format!("{op:?} is begun a second time"))?;
             *newest = op;
         }
-        let known = seen.core.view().ops().len();
+        // Publications are between the family and the router: outside only their signature is known.
+        let (_, publications) = seen.core.view().teranode().inflight();
+        let known = seen.core.view().ops().len().saturating_sub(publications as usize);
         ensure(known == pending.len(), || {
             format!("{known} operations pending in the core, {} outside", pending.len())
         })
@@ -50,7 +53,7 @@ fn begun(action: &Action) -> Option<OpId> {
             | conn::Action::Search { op, .. }
             | conn::Action::AskAddresses { op, .. },
         )
-        | Action::Gossipsub(gossipsub::Action::Publish { op, .. })
+        | Action::Gossipsub(stream::Action::Sign { op, .. } | stream::Action::Verify { op, .. })
         | Action::Teranode(
             teranode::Action::Query { op, .. }
             | teranode::Action::Produce { op, .. }
@@ -64,7 +67,12 @@ fn begun(action: &Action) -> Option<OpId> {
             | conn::Action::Close { .. }
             | conn::Action::AnswerAddresses { .. },
         )
-        | Action::Gossipsub(gossipsub::Action::Subscribe { .. } | gossipsub::Action::Report { .. })
+        | Action::Gossipsub(
+            stream::Action::Open { .. }
+            | stream::Action::Close { .. }
+            | stream::Action::Send { .. }
+            | stream::Action::Reset { .. },
+        )
         | Action::Teranode(teranode::Action::Feed(_))
         | Action::Notice(_) => None,
     }

@@ -23,6 +23,20 @@ impl Oracle for PerPeer {
         }
         // The rest is looked at when a connection ends: it costs a walk.
         let Input::Conn(Event::Closed { .. }) = seen.input else { return Ok(()) };
+        let router = view.router();
+        for peer in router.streams().peers() {
+            ensure(table.is_connected(peer), || format!("streams of {peer}, who is not connected"))?;
+        }
+        for topic in router.mesh().joined() {
+            for peer in router.mesh().members(topic) {
+                ensure(table.is_connected(peer), || format!("{peer} is in a mesh, not connected"))?;
+            }
+        }
+        let (count, boxes) = (table.peer_count(), view.conns().outboxes().len());
+        ensure(router.peers().len() <= count && boxes <= count, || {
+            format!("{count} peers, {} neighbours of the router, {boxes} outboxes", router.peers().len())
+        })?;
+        ensure(count > 0 || router.promises().is_empty(), || "promises of nobody".into())?;
         let is_strict = seen.core.config().teranode.compat == Compat::Strict;
         for (peer, info) in view.teranode().registry().iter() {
             let connected = table.is_connected(peer);
@@ -54,17 +68,17 @@ mod tests {
     #[test]
     fn state_of_a_peer_that_is_gone_is_seen() {
         let closed = Input::Conn(Event::Closed { id: ConnectionId(1), reason: CloseReason::Remote });
-        let check = |path: &str| {
+        let check = |paths: &[&str]| {
             let mut node = connected(config());
-            if !path.is_empty() {
-                alter(&mut node, path);
-            }
+            paths.iter().for_each(|path| alter(&mut node, path));
             after(&mut PerPeer, &node, Now::at_secs(1), &closed, &[])
         };
-        assert_eq!(check(""), Ok(()));
-        assert!(check(".conns.table.peers").is_err_and(|error| error.contains("subscriptions of")));
+        assert_eq!(check(&[]), Ok(()));
+        assert!(check(&[".conns.table.peers"]).is_err_and(|error| error.contains("subscriptions of")));
+        let streams = check(&[".conns.table.peers", ".interests.peers"]);
+        assert!(streams.is_err_and(|error| error.contains("streams of")));
         assert!(
-            check("registry.peers.entries[first].value.is_connected")
+            check(&["registry.peers.entries[first].value.is_connected"])
                 .is_err_and(|error| error.contains("in the registry"))
         );
     }

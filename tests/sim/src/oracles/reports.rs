@@ -1,54 +1,60 @@
-//! Each delivered message gets exactly one verdict, with its own id and sender; nothing else gets any.
+//! Each message that is handed to the families was checked, and gets exactly one verdict; nothing else gets any.
 
-use peerage_core::gossipsub::{self, Event};
-use peerage_core::{Action, Input};
+use std::collections::BTreeMap;
+
+use peerage_core::gossipsub::Command;
 
 use super::{Oracle, Seen, ensure};
 
 /// See the module.
-#[derive(Clone, Copy, Debug)]
-pub struct Reports;
+#[derive(Clone, Debug, Default)]
+pub struct Reports {
+    /// By node: messages handed over so far.
+    delivered: BTreeMap<usize, u64>,
+}
 
 impl Oracle for Reports {
     fn name(&self) -> &'static str {
         "verdicts"
     }
 
+    fn died(&mut self, node: usize) {
+        self.delivered.remove(&node);
+    }
+
     fn after(&mut self, seen: &Seen<'_>) -> Result<(), String> {
-        let reports: Vec<_> = seen
-            .actions
-            .iter()
-            .filter_map(|action| {
-                let Action::Gossipsub(gossipsub::Action::Report { id, propagation_source, .. }) = action
-                else {
-                    return None;
-                };
-                Some((id, propagation_source))
-            })
-            .collect();
-        let Input::Gossipsub(Event::Delivered { id, propagation_source, .. }) = seen.input else {
-            return ensure(reports.is_empty(), || "a verdict on nothing".into());
-        };
-        ensure(reports == [(id, propagation_source)], || {
-            format!("{} verdicts on one message, or on another", reports.len())
-        })
+        let view = seen.core.view();
+        let is_report = |command: &&Command| matches!(command, Command::Report { .. });
+        let reports = view.asked().iter().filter(is_report).count() as u64;
+        let now = view.router().tally().delivered;
+        let before = self.delivered.insert(seen.node, now).unwrap_or_default();
+        ensure(now - before == reports, || format!("{reports} verdicts on {} messages", now - before))?;
+        ensure(seen.delivered.len() as u64 == reports, || {
+            format!("{reports} verdicts on {} messages that were checked", seen.delivered.len())
+        })?;
+        ensure(view.router().tally().reports_unknown == 0, || "a verdict on nothing".into())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{after, delivered, node, peer, report};
+    use super::super::testing::{after_delivered, alter, config, connected, delivered, peer};
     use super::*;
-    use peerage_core::gossipsub::Acceptance;
+    use peerage_core::Input;
     use peerage_core::time::Now;
 
     #[test]
-    fn a_missing_second_or_strange_verdict_is_seen() {
-        let (node, now, input) = (node(), Now::at_secs(1), delivered(peer(1), b"x"));
-        let one = report(Acceptance::Accept);
-        assert_eq!(after(&mut Reports, &node, now, &input, std::slice::from_ref(&one)), Ok(()));
-        assert!(after(&mut Reports, &node, now, &input, &[]).is_err());
-        assert!(after(&mut Reports, &node, now, &input, &[one.clone(), one.clone()]).is_err());
-        assert!(after(&mut Reports, &node, now, &Input::Timeout, &[one]).is_err());
+    fn a_missing_or_strange_verdict_is_seen() {
+        let check = |path: &str, delivered: &[_]| {
+            let (mut oracle, mut node) = (Reports::default(), connected(config()));
+            if !path.is_empty() {
+                alter(&mut node, path);
+            }
+            after_delivered(&mut oracle, &node, Now::at_secs(1), &Input::Timeout, &[], delivered)
+        };
+        assert_eq!(check("", &[]), Ok(()));
+        assert!(check(".router.tally.delivered", &[]).is_err_and(|error| error.contains("0 verdicts on 1")));
+        assert!(check("", &[delivered(peer(1), b"x")]).is_err());
+        assert!(check(".router.tally.reports_unknown", &[]).is_err());
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use peerage_core::gossipsub::router::Tally;
 use peerage_core::time::Instant;
 use peerage_core::{Action, Input, Node};
 
@@ -12,6 +13,8 @@ use super::{Before, Oracle, Seen, ensure};
 #[derive(Debug, Default)]
 pub struct Spin {
     remembered: usize,
+    /// What the router had done before.
+    tally: Tally,
     /// Timeouts in a row, at one time, that left no trace.
     idle: BTreeMap<usize, (Instant, usize)>,
 }
@@ -21,7 +24,8 @@ fn remembered(core: &Node) -> usize {
     let (conns, service) = (core.view().conns(), core.view().teranode());
     let (blocks, subtrees) = service.origins().len();
     let of_service = service.registry().len() + service.repeats().len() + service.bans().len();
-    conns.dialer().len() + conns.book().len() + blocks + subtrees + of_service
+    let (copies, refused, seen) = core.view().router().seen().len();
+    conns.dialer().len() + conns.book().len() + blocks + subtrees + of_service + copies + refused + seen
 }
 
 impl Oracle for Spin {
@@ -31,6 +35,7 @@ impl Oracle for Spin {
 
     fn before(&mut self, before: &Before<'_>) {
         self.remembered = remembered(before.core);
+        self.tally = before.core.view().router().tally().clone();
     }
 
     fn after(&mut self, seen: &Seen<'_>) -> Result<(), String> {
@@ -40,7 +45,8 @@ impl Oracle for Spin {
         let last = seen.core.view().last().mono;
         let moved = seen.deadline.is_none_or(|deadline| deadline.at > last);
         let worked = seen.actions.iter().any(|action| !matches!(action, Action::Notice(_)))
-            || remembered(seen.core) < self.remembered;
+            || remembered(seen.core) < self.remembered
+            || *seen.core.view().router().tally() != self.tally;
         if moved || worked {
             self.idle.remove(&seen.node);
             return Ok(());
@@ -67,7 +73,7 @@ mod tests {
         // This node dials at once: its deadline has not been served.
         let deadline = Some(Deadline { at: now.mono, timer: Timer::Dial });
         let input = &Input::Timeout;
-        let seen = Seen { node: 0, now, input, actions: &[], core: &node, deadline };
+        let seen = Seen { node: 0, now, input, actions: &[], delivered: &[], core: &node, deadline };
         assert!(oracle.after(&seen).is_err_and(|error| error.contains("due at once again")));
         let later = Some(Deadline { at: Now::at_secs(1).mono, timer: Timer::Dial });
         assert_eq!(oracle.after(&Seen { deadline: later, ..seen }), Ok(()));

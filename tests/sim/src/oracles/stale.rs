@@ -10,17 +10,18 @@ use super::{Before, Oracle, Seen, ensure};
 #[derive(Debug, Default)]
 pub struct Stale {
     /// Hashes of what must not change; none: something may.
-    before: Option<[[u8; 32]; 4]>,
+    before: Option<[[u8; 32]; 5]>,
     last: Instant,
 }
 
-fn hashes(core: &peerage_core::Node) -> [[u8; 32]; 4] {
+fn hashes(core: &peerage_core::Node) -> [[u8; 32]; 5] {
     let view = core.view();
     [
         state_hash(view.conns()),
         state_hash(view.teranode()),
         state_hash(view.interests()),
         state_hash(view.watchdog()),
+        state_hash(view.router()),
     ]
 }
 
@@ -52,10 +53,9 @@ impl Oracle for Stale {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{after, alter, before, config, connected, report};
+    use super::super::testing::{after, alter, before, config, connected, send};
     use super::*;
     use peerage_core::Core as _;
-    use peerage_core::gossipsub::Acceptance;
     use peerage_core::time::Now;
 
     #[test]
@@ -71,7 +71,7 @@ mod tests {
         );
         let input = Input::Timeout;
         before(&mut oracle, &node, Now::at_secs(0), &input);
-        let actions = [report(Acceptance::Ignore)];
+        let actions = [send(b"")];
         assert!(after(&mut oracle, &node, Now::at_secs(0), &input, &actions).is_err());
         before(&mut oracle, &node, Now::at_secs(0), &input);
         assert_eq!(after(&mut oracle, &node, Now::at_secs(0), &input, &[]), Ok(()));

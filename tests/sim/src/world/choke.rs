@@ -1,7 +1,7 @@
-//! Bytes that come in, and streams that end without a word.
+//! Bytes that come in, and streams that fall silent without a word.
 //!
-//! One message over its reader's limit ends the stream that it came on. The connection stays up, nothing of its sender
-//! is heard on it any more, and no router reports it: what tells of it is the count of bytes alone.
+//! Some peers end the stream on which a message over their reader's limit was sent, and open no other. The connection stays
+//! up, nothing of the sender is heard on it any more, and nobody is told: what shows is the count of bytes alone.
 
 use peerage_core::Input;
 use peerage_core::conn::{self, ConnectionId, RECEIVED_BYTES_MIN};
@@ -22,7 +22,7 @@ const CHOKING_BYTES_MAX: u64 = (1 << 20) + (1 << 16);
 pub(super) struct Meter {
     since: u64,
     bytes: u64,
-    /// Its stream has ended: what comes is not heard.
+    /// What comes is not heard.
     pub(super) choked: bool,
 }
 
@@ -34,8 +34,10 @@ impl World {
         let (id, side) = (pick(&open, link / 2)?, (link % 2) as usize);
         let ends = self.links.get(&id)?.ends;
         let (reader, sender) = (ends[side], ends[1 - side]);
-        // Of several connections to a peer, the first carries the messages. Puppets listen to nobody.
-        let carries = |id: &&u64| self.links.get(id).is_some_and(|link| link.other(reader) == sender);
+        // Of several connections to a peer, one carries the messages.
+        let carries = |id: &&u64| {
+            self.links.get(id).is_some_and(|link| link.other(reader) == sender && link.port(reader).reads())
+        };
         let id = *self.nodes.get(reader)?.links.iter().find(carries)?;
         self.links.get_mut(&id)?.meter_mut(reader).choked = true;
         let bytes = CHOKING_BYTES_MIN + (kib << 10) % (CHOKING_BYTES_MAX - CHOKING_BYTES_MIN);

@@ -2,16 +2,18 @@
 
 use bytes::Bytes;
 use peerage_core::codec::Encode as _;
+use peerage_core::gossipsub::{Command, stream};
 use peerage_core::input::{Document, OpResult};
 use peerage_core::op::OpId;
 use peerage_core::record::{Frame, Recorder, replay};
 use peerage_core::time::Now;
-use peerage_core::{Action, Input, Node, Pump, conn, gossipsub, teranode};
+use peerage_core::{Action, Input, Node, Pump, conn, teranode};
 use sha2::Digest as _;
 
+use super::node::SimNode;
 use super::queue::Event;
 use super::{CHECK_EVERY, Dice, INPUTS_PER_MOMENT_MAX, Violation, World};
-use crate::oracles::{Before, Seen};
+use crate::oracles::{Before, Delivered, Seen};
 
 impl World {
     pub(super) fn input_after(&mut self, node: usize, delay: u64, input: Input) {
@@ -23,13 +25,27 @@ impl World {
         self.input_after(node, delay, Input::Op(op, result));
     }
 
-    /// Puts an event off while its node is paused.
-    pub(super) fn postpone(&mut self, node: usize, event: Event) -> bool {
-        let until = self.nodes[node].paused_until;
-        if until > self.now {
-            self.queue.push(until, event);
+    /// Puts an event off while its node stands still, or has not caught up with what happened meanwhile.
+    pub(super) fn postpone(&mut self, node: usize, event: &Event) -> bool {
+        let state = &mut self.nodes[node];
+        let is_first = state.held.is_empty();
+        if is_first && state.paused_until <= self.now {
+            return false;
         }
-        until > self.now
+        state.held.push_back(event.clone());
+        if is_first {
+            self.queue.push(state.paused_until, Event::Resume { node });
+        }
+        true
+    }
+
+    /// A node may go on: what was put off happens, in its order.
+    pub(super) fn on_resume(&mut self, node: usize) {
+        let state = &mut self.nodes[node];
+        if state.paused_until > self.now {
+            return self.queue.push(state.paused_until, Event::Resume { node });
+        }
+        std::mem::take(&mut state.held).into_iter().for_each(|event| self.happen(event));
     }
 
     pub(super) fn on_wake(&mut self, node: usize, generation: u64) {
@@ -44,11 +60,12 @@ impl World {
         if self.nodes[node].pump.is_none() {
             return;
         }
-        let life = self.nodes[node].life;
-        if self.nodes[node].paused_until > self.now {
-            self.postpone(node, Event::Input { node, life, input: Box::new(input) });
+        let state = &self.nodes[node];
+        if state.paused_until > self.now || !state.held.is_empty() {
+            let event = Event::Input { node, life: state.life, input: Box::new(input) };
+            self.postpone(node, &event);
         } else {
-            let now = self.nodes[node].clock.now(self.now);
+            let now = state.clock.now(self.now);
             self.feed_at(node, now, input);
         }
     }
@@ -59,14 +76,22 @@ impl World {
         }
         self.count_moment(node);
         self.record(node, now, &input);
-        let Some(pump) = &mut self.nodes[node].pump else { return };
-        let before = Before { node, now, input: &input, core: pump.core(), deadline: pump.deadline() };
+        if let Input::Op(op, OpResult::Verified(_)) = &input {
+            self.hear(node, *op);
+        }
+        let SimNode { pump: Some(pump), heard, .. } = &mut self.nodes[node] else { return };
+        let (core, deadline) = (pump.core(), pump.deadline());
+        let before = Before { node, now, input: &input, core, deadline, heard };
         self.oracles.iter_mut().for_each(|oracle| oracle.before(&before));
         let mut actions = Vec::new();
-        pump.feed(now, input.clone(), |action| actions.push(action));
         self.inputs += 1;
-        self.trace.put_input(self.now, node, now, &input, &actions);
-        self.judge(node, now, &input, &actions);
+        if self.is_fast {
+            pump.feed(now, input, |action| actions.push(action));
+        } else {
+            pump.feed(now, input.clone(), |action| actions.push(action));
+            self.trace.put_input(self.now, node, now, &input, &actions);
+            self.judge(node, now, &input, &actions);
+        }
         let doomed = self.nodes[node].doomed;
         for (nth, action) in (0u64..).zip(actions) {
             if doomed == Some(nth) {
@@ -90,9 +115,10 @@ impl World {
     }
 
     fn judge(&mut self, node: usize, now: Now, input: &Input, actions: &[Action]) {
+        let delivered = self.delivered(node);
         let Some(pump) = &self.nodes[node].pump else { return };
         let deadline = pump.deadline();
-        let seen = Seen { node, now, input, actions, core: pump.core(), deadline };
+        let seen = Seen { node, now, input, actions, delivered: &delivered, core: pump.core(), deadline };
         let mut found = None;
         for oracle in &mut self.oracles {
             if let Err(detail) = oracle.after(&seen) {
@@ -107,6 +133,18 @@ impl World {
         if let Some((oracle, detail)) = found {
             self.violate(oracle, node, detail);
         }
+    }
+
+    /// What the last input of a node brought to its families, with their verdicts.
+    fn delivered(&mut self, node: usize) -> Vec<Delivered> {
+        let SimNode { pump: Some(pump), heard, .. } = &mut self.nodes[node] else { return Vec::new() };
+        let reports = pump.core().view().asked().iter().filter_map(|command| {
+            let Command::Report { id, propagation_source, acceptance, .. } = command else { return None };
+            let heard = heard.remove(&id.0)?;
+            let (propagation_source, acceptance) = (*propagation_source, *acceptance);
+            Some(Delivered { id: id.0.clone(), heard, propagation_source, acceptance })
+        });
+        reports.collect()
     }
 
     pub(super) fn violate(&mut self, oracle: &'static str, node: usize, detail: String) {
@@ -133,15 +171,7 @@ impl World {
     fn begin(&mut self, node: usize, action: Action) {
         match action {
             Action::Conn(action) => self.begin_conn(node, action),
-            Action::Gossipsub(gossipsub::Action::Subscribe { topic }) => {
-                self.nodes[node].topics.insert(topic);
-            }
-            Action::Gossipsub(gossipsub::Action::Publish { op, topic, data }) => {
-                self.publish(node, op, topic, data);
-            }
-            Action::Gossipsub(gossipsub::Action::Report { id, propagation_source: _, acceptance }) => {
-                self.on_report(node, &id, acceptance);
-            }
+            Action::Gossipsub(action) => self.begin_stream(node, action),
             Action::Teranode(teranode::Action::Query { op, query }) => self.query(node, op, &query),
             Action::Teranode(teranode::Action::Produce { op, topic, key, value: _ }) => {
                 self.produce(node, op, topic, &key);
@@ -152,6 +182,17 @@ impl World {
             }
             Action::Store { op, document, content } => self.store(node, op, document, content),
             Action::Notice(_) => {}
+        }
+    }
+
+    fn begin_stream(&mut self, node: usize, action: stream::Action) {
+        match action {
+            stream::Action::Open { connection } => self.open_stream(node, connection.0),
+            stream::Action::Close { connection } => self.close_stream(node, connection.0),
+            stream::Action::Send { connection, frames } => self.send_frames(node, connection.0, frames),
+            stream::Action::Reset { connection } => self.reset_stream(node, connection.0),
+            stream::Action::Sign { op, bytes } => self.sign(node, op, &bytes),
+            stream::Action::Verify { op, checks } => self.verify(node, op, &checks),
         }
     }
 
@@ -201,6 +242,8 @@ impl World {
         self.end_recording(node);
         self.oracles.iter_mut().for_each(|oracle| oracle.died(node));
         self.drop_links(node);
+        let held = std::mem::take(&mut self.nodes[node].held);
+        held.into_iter().for_each(|event| self.queue.push(self.now, event));
         self.nodes[node].die();
     }
 

@@ -2,7 +2,6 @@
 
 use peerage_core::Input;
 use peerage_core::conn::{self, AskId, CloseReason, ConnectionId, DialError, Direction, PendingId, Source};
-use peerage_core::gossipsub;
 use peerage_core::input::{Failed, OpResult};
 use peerage_core::op::OpId;
 use peerage_proto::multiaddr::Multiaddr;
@@ -11,10 +10,9 @@ use peerage_proto::peer_id::PeerId;
 use super::choke::Meter;
 use super::node::{addr_of, end_at, text_addr};
 use super::queue::Event;
+use super::streams::Port;
 use super::{End, World};
 
-/// Links of one end that are in the mesh at most.
-const MESH_MAX: usize = 8;
 /// How long a dial waits for an answer.
 const DIAL_TIMEOUT_US: u64 = 5_000_000;
 
@@ -25,14 +23,14 @@ pub(super) struct Link {
     pub(super) ends: [End; 2],
     /// What comes in at each.
     pub(super) meters: [Meter; 2],
+    /// What each is told of streams.
+    ports: [Port; 2],
     lives: [u32; 2],
     op: Option<OpId>,
     /// The handshake is over.
     open: bool,
     /// Nothing passes any more.
     pub(super) cut: bool,
-    /// Whether messages pass at once.
-    pub(super) mesh: bool,
 }
 
 impl Link {
@@ -49,6 +47,16 @@ impl Link {
     /// What comes in at `end`.
     pub(super) fn meter_mut(&mut self, end: End) -> &mut Meter {
         &mut self.meters[usize::from(self.ends[0] != end)]
+    }
+
+    /// What `end` is told of streams.
+    pub(super) fn port(&self, end: End) -> &Port {
+        &self.ports[usize::from(self.ends[0] != end)]
+    }
+
+    /// The same.
+    pub(super) fn port_mut(&mut self, end: End) -> &mut Port {
+        &mut self.ports[usize::from(self.ends[0] != end)]
     }
 }
 
@@ -117,8 +125,8 @@ impl World {
         }
         self.next_id += 1;
         let (id, lives) = (self.next_id, [life, self.life(target)]);
-        let (ends, meters) = ([dialer, target], [Meter::default(); 2]);
-        self.links.insert(id, Link { ends, meters, lives, op, open: false, cut: false, mesh: false });
+        let (ends, meters, ports) = ([dialer, target], [Meter::default(); 2], Default::default());
+        self.links.insert(id, Link { ends, meters, ports, lives, op, open: false, cut: false });
         self.queue.push(self.now + DIAL_TIMEOUT_US, Event::Expire { link: id });
         if target < self.nodes.len() {
             let addr = self.source_addr(dialer, id);
@@ -168,14 +176,8 @@ impl World {
         if same != [true, true] || !self.are_reachable(dialer, target) {
             return; // It expires.
         }
-        let degree = |world: &Self, end: End| {
-            let links = world.nodes.get(end).map(|node| &node.links);
-            let mesh = |id: &&u64| world.links.get(id).is_some_and(|link| link.mesh);
-            links.map_or(0, |links| links.iter().filter(mesh).count())
-        };
-        let mesh = link.ends.iter().all(|end| degree(self, *end) < MESH_MAX);
         if let Some(link) = self.links.get_mut(&id) {
-            (link.mesh, link.open) = (mesh, true);
+            link.open = true;
         }
         let outbound = Direction::Outbound(link.op);
         self.establish(id, dialer, target, addr_of(target), outbound);
@@ -202,12 +204,12 @@ impl World {
         }
     }
 
-    /// One end learns that a connection stands, and what its router makes of it.
+    /// One end learns that a connection stands.
     fn establish(&mut self, id: u64, end: End, other: End, addr: Multiaddr, direction: Direction) {
         let peer = self.peer(other);
         if end >= self.nodes.len() {
             self.puppets[end - self.nodes.len()].links.insert(id, other);
-            return;
+            return self.puppet_greets(id, end, other);
         }
         let first = !self.nodes[end].links.iter().any(|id| self.leads_to(*id, end, other));
         self.nodes[end].links.insert(id);
@@ -215,16 +217,6 @@ impl World {
         self.input_after(end, 0, Input::Conn(event));
         if !first {
             return;
-        }
-        let topics = match self.nodes.get(other) {
-            Some(node) => node.topics.clone(),
-            None => self.nodes[end].topics.clone(),
-        };
-        for topic in topics {
-            self.input_after(end, 1000, Input::Gossipsub(gossipsub::Event::Subscribed { peer, topic }));
-        }
-        if self.links.get(&id).is_some_and(|link| link.mesh) {
-            self.input_after(end, 1000, Input::Gossipsub(gossipsub::Event::Mesh { peer, member: true }));
         }
         let identified = conn::Event::Identified {
             peer,
@@ -241,6 +233,7 @@ impl World {
 
     /// An end closes a link, or its process is gone.
     pub(super) fn close(&mut self, id: u64, by: End, reason: CloseReason) {
+        self.streams_end_first(id);
         let Some(link) = self.links.get_mut(&id) else { return };
         link.cut = true;
         let other = link.other(by);
@@ -253,7 +246,7 @@ impl World {
         if end >= self.nodes.len() {
             self.puppets[end - self.nodes.len()].links.remove(&id);
         } else if self.nodes[end].links.contains(&id) {
-            if self.postpone(end, Event::Closed { link: id, end, reason }) {
+            if self.postpone(end, &Event::Closed { link: id, end, reason }) {
                 return;
             }
             self.nodes[end].links.remove(&id);
@@ -281,6 +274,7 @@ impl World {
     }
 
     fn cut(&mut self, id: u64) {
+        self.streams_end_first(id);
         let Some(link) = self.links.get_mut(&id) else { return };
         link.cut = true;
         for end in link.ends {

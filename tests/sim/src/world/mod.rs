@@ -3,15 +3,17 @@
 mod choke;
 mod feeding;
 mod links;
+mod mischief;
 mod neighbours;
 mod node;
 mod options;
-mod overlay;
 mod puppet;
 mod queue;
+mod signer;
 mod steps;
+mod streams;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
 use bytes::Bytes;
@@ -23,13 +25,13 @@ use peerage_proto::peer_id::PeerId;
 use sha2::{Digest as _, Sha256};
 
 use crate::entropy::Dice;
-use crate::oracles::{Oracle, Transmit};
+use crate::oracles::Oracle;
 
 pub use neighbours::{hash_of, mined};
 pub use node::{addr_of, config, peer_of};
 pub use options::{Fault, Options};
-pub use overlay::Message;
 pub use puppet::KINDS;
+pub use signer::{Heard, Heards, signature, signature_of};
 
 use links::Link;
 use neighbours::WorldBlock;
@@ -77,6 +79,8 @@ pub struct World {
     nodes: Vec<SimNode>,
     puppets: Vec<Puppet>,
     links: BTreeMap<u64, Link>,
+    /// Messages that puppets have heard of late.
+    overheard: VecDeque<Bytes>,
     asks: BTreeMap<AskId, (usize, u32, OpId)>,
     blocks: BTreeMap<Hash256, WorldBlock>,
     dht: BTreeMap<Bytes, BTreeSet<End>>,
@@ -87,6 +91,10 @@ pub struct World {
     inputs: u64,
     /// Inputs of one node at the present moment.
     moment: (u64, usize, u32),
+    /// Frames that nodes have sent.
+    frames_sent: u64,
+    /// Whether nothing is looked at: no oracles, no hash.
+    is_fast: bool,
     /// Whether every life is recorded, and replayed at its end.
     recorded: bool,
     recordings: Vec<(String, Vec<u8>)>,
@@ -123,6 +131,7 @@ impl World {
             next_id: 0,
             puppets: vec![Puppet::default(); options.puppets as usize],
             links: BTreeMap::new(),
+            overheard: VecDeque::new(),
             asks: BTreeMap::new(),
             blocks: [(genesis, block)].into(),
             dht: BTreeMap::new(),
@@ -132,6 +141,8 @@ impl World {
             trace: Sha256::new(),
             inputs: 0,
             moment: (0, 0, 0),
+            frames_sent: 0,
+            is_fast: false,
             recorded,
             recordings: Vec::new(),
             nodes,
@@ -209,7 +220,8 @@ impl World {
             Event::Expire { link } => self.on_expire(link),
             Event::Closed { link, end, reason } => self.on_closed(link, end, reason),
             Event::Metered { link, to } => self.on_metered(link, to),
-            Event::Message { link, to, message } => self.on_message(link, to, message),
+            Event::Arrive { link, to } => self.on_arrive(link, to),
+            Event::Resume { node } => self.on_resume(node),
             Event::Adopt { node, life, hash } => {
                 if self.nodes[node].life == life {
                     self.on_adopt(node, hash);
@@ -244,6 +256,7 @@ impl World {
             let state = &mut self.nodes[node];
             (state.broker_state, state.chain_state, state.store_state) = (0, 0, 0);
             state.paused_until = state.paused_until.min(self.now);
+            self.on_resume(node);
             if self.nodes[node].doomed.is_some() {
                 self.kill(node);
             }
@@ -304,14 +317,5 @@ impl World {
             hash.update(node.core().map_or([0; 32], Node::state_hash));
         }
         hash.finalize().into()
-    }
-
-    pub(crate) fn oracles_transmitted(&mut self, transmit: &Transmit) {
-        for oracle in &mut self.oracles {
-            if let Err(detail) = oracle.transmitted(transmit) {
-                let (oracle, node, at) = (oracle.name(), transmit.from, self.now);
-                self.violation.get_or_insert(Violation { oracle, node, at, detail });
-            }
-        }
     }
 }

@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
-use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use peerage_core::conn::{self, DhtMode};
-use peerage_core::gossipsub::Topic;
 use peerage_core::input::Document;
+use peerage_core::op::OpId;
 use peerage_core::record::Recorder;
 use peerage_core::teranode::chain::FsmState;
 use peerage_core::teranode::feed::SubscriberId;
@@ -19,7 +18,8 @@ use peerage_proto::multiaddr::Multiaddr;
 use peerage_proto::network::Network;
 use peerage_proto::peer_id::PeerId;
 
-use super::overlay::Message;
+use super::queue::Event;
+use super::signer::{Heard, Heards};
 use super::{End, Fault, Options};
 use crate::entropy::Dice;
 
@@ -111,13 +111,14 @@ pub(super) struct SimNode {
     pub(super) clients: BTreeMap<SubscriberId, bool>,
 
     pub(super) listening: bool,
-    pub(super) topics: BTreeSet<Topic>,
     /// Links that are open at this end.
     pub(super) links: BTreeSet<u64>,
-    pub(super) seen: BTreeSet<u64>,
-    pub(super) seen_order: VecDeque<(u64, u64)>,
-    /// Messages that wait for a verdict, and who sent each.
-    pub(super) pending: BTreeMap<Bytes, (Rc<Message>, End)>,
+    /// What happens to it while it stands still.
+    pub(super) held: VecDeque<Event>,
+    /// Messages whose check goes well when it ends.
+    pub(super) checking: BTreeMap<OpId, Vec<(Bytes, Heard)>>,
+    /// Messages whose check went well and that have no verdict yet.
+    pub(super) heard: Heards,
 }
 
 impl SimNode {
@@ -142,11 +143,10 @@ impl SimNode {
             store_state: 0,
             clients: BTreeMap::new(),
             listening: false,
-            topics: BTreeSet::new(),
             links: BTreeSet::new(),
-            seen: BTreeSet::new(),
-            seen_order: VecDeque::new(),
-            pending: BTreeMap::new(),
+            held: VecDeque::new(),
+            checking: BTreeMap::new(),
+            heard: Heards::new(),
         }
     }
 
@@ -163,10 +163,8 @@ impl SimNode {
         self.doomed = None;
         self.clients.clear();
         self.listening = false;
-        self.topics.clear();
-        self.seen.clear();
-        self.seen_order.clear();
-        self.pending.clear();
+        self.checking.clear();
+        self.heard.clear();
     }
 }
 

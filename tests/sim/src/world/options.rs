@@ -41,13 +41,17 @@ pub enum Fault {
     Strict,
     /// The registry is so small that strangers fill it.
     Crowded,
-    /// Streams end without a word: their senders are not heard any more.
+    /// Streams fall silent without a word: their senders are not heard any more.
     Choke,
+    /// Streams cannot be opened, or end while their connection stands.
+    Stream,
+    /// Signatures take their time, are not made, or cannot be checked.
+    Signer,
 }
 
 impl Fault {
     /// Every class, in order.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Crash,
         Self::Partition,
         Self::Pause,
@@ -66,13 +70,15 @@ impl Fault {
         Self::Strict,
         Self::Crowded,
         Self::Choke,
+        Self::Stream,
+        Self::Signer,
     ];
 
     /// How often it may happen in a world, in a hundred.
     const fn percent(self) -> u32 {
         match self as u32 {
             kind if kind == Self::Strict as u32 => 10,
-            kind if kind >= Self::Tight as u32 && kind != Self::Choke as u32 => 30,
+            kind if kind >= Self::Tight as u32 && kind < Self::Choke as u32 => 30,
             _ => 65,
         }
     }

@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::rc::Rc;
 
-use peerage_core::conn::CloseReason;
+use bytes::Bytes;
+use peerage_core::conn::{CloseReason, ConnectionId};
+use peerage_core::gossipsub::Topic;
+use peerage_core::gossipsub::stream;
 use peerage_core::teranode::TopicKind;
 use peerage_proto::envelope;
 use peerage_proto::hash::Hash256;
@@ -12,16 +14,21 @@ use peerage_proto::json::{
     BlockMessage, HandshakeMessage, NodeStatusMessage, RejectedTxMessage, SubtreeMessage,
 };
 use peerage_proto::peer_id::PeerId;
+use peerage_proto::pubsub::{Message, Rpc, RpcLimits, Subscription};
 
 use super::neighbours::{hash_of, mined};
 use super::node::peer_of;
-use super::overlay::Message;
 use super::queue::Event;
+use super::signer::signature_of;
 use super::{End, World};
 use crate::entropy::Dice;
 
-/// Number of things that a puppet can send.
-pub const KINDS: u64 = 20;
+/// Number of things that a puppet can send: messages, and then breaches of the protocol.
+pub const KINDS: u64 = MESSAGE_KINDS + super::mischief::KINDS;
+/// Of them: messages.
+const MESSAGE_KINDS: u64 = 20;
+/// Messages that puppets remember to forge or repeat.
+const OVERHEARD_MAX: usize = 8;
 
 /// A peer without a core.
 #[derive(Clone, Debug, Default)]
@@ -36,11 +43,24 @@ impl World {
         let end = self.nodes.len() + puppet;
         let mut links = self.puppets[puppet].links.iter();
         let Some(link) = links.find(|(_, other)| **other == node).map(|(id, _)| *id) else {
-            let event = Event::Reach { dialer: end, life: 0, op: None, peer: None, target: node };
-            let at = self.now + 1000;
-            return self.queue.push(at, event);
+            return self.puppet_dials(end, node);
         };
-        let (author, kind_of_topic, data) = self.content(end, kind % KINDS, salt);
+        let kind = kind % KINDS;
+        if kind >= MESSAGE_KINDS {
+            return self.mischief(end, link, node, kind - MESSAGE_KINDS, salt);
+        }
+        let frame = self.puppet_message(end, node, kind, salt);
+        self.puppet_sends(end, link, frame);
+    }
+
+    pub(super) fn puppet_dials(&mut self, end: End, target: End) {
+        let event = Event::Reach { dialer: end, life: 0, op: None, peer: None, target };
+        self.queue.push(self.now + 1000, event);
+    }
+
+    /// A frame with one signed message of this kind, for a topic of `node`.
+    pub(super) fn puppet_message(&mut self, end: End, node: usize, kind: u64, salt: u64) -> Vec<u8> {
+        let (author, kind_of_topic, data) = self.content(end, kind, salt);
         let config = &self.nodes[node].config.teranode;
         let topic = match kind_of_topic {
             Some(kind) => config.topic(kind),
@@ -49,8 +69,42 @@ impl World {
             }
         };
         self.next_id += 1;
-        let message = Message { author, seq: self.next_id, topic, data: data.into() };
-        self.send(link, end, node, Rc::new(message), None, 0);
+        signed_frame(&author, self.next_id, &topic, &data)
+    }
+
+    /// A puppet sends one frame.
+    pub(super) fn puppet_sends(&mut self, end: End, link: u64, frame: Vec<u8>) {
+        let (connection, frame) = (ConnectionId(link), frame.into());
+        self.puppet_writes(end, link, stream::Event::Frame { connection, frame });
+    }
+
+    /// A puppet is connected: it is interested in everything.
+    pub(super) fn puppet_greets(&mut self, link: u64, end: End, node: End) {
+        let topics = self.topics(node.min(self.nodes.len() - 1));
+        let all: Vec<_> = topics.iter().map(|topic| (true, name(topic))).collect();
+        self.puppet_sends(end, link, subscriptions(&all));
+    }
+
+    /// Topics that a node joins.
+    pub(super) fn topics(&self, node: usize) -> Vec<Topic> {
+        let config = &self.nodes[node].config.teranode;
+        let legacy = [&config.topics.handshake, &config.topics.best_block, &config.topics.mining_on];
+        let legacy = legacy.into_iter().filter(|name| !name.is_empty()).map(|name| config.full_name(name));
+        TopicKind::ALL.into_iter().map(|kind| config.topic(kind)).chain(legacy).collect()
+    }
+
+    /// A puppet hears something, and remembers messages.
+    pub(super) fn puppet_hears(&mut self, _link: u64, _to: End, event: &stream::Event) {
+        let stream::Event::Frame { frame, .. } = event else { return };
+        let Ok(rpc) = Rpc::decode(frame, &RpcLimits::default()) else { return };
+        for message in &rpc.publish {
+            let mut copy = Vec::new();
+            message.encode(&mut copy);
+            self.overheard.push_back(copy.into());
+            if self.overheard.len() > OVERHEARD_MAX {
+                self.overheard.pop_front();
+            }
+        }
     }
 
     /// A puppet closes its connections, or has them closed for its flood.
@@ -91,6 +145,37 @@ impl World {
         envelope::wrap("puppet", &inner, &mut data);
         (author, topic, data)
     }
+}
+
+/// A topic's name on the wire.
+pub(super) fn name(topic: &Topic) -> Bytes {
+    Bytes::copy_from_slice(topic.as_str().as_bytes())
+}
+
+/// A frame with a message that its author signed.
+pub(super) fn signed_frame(author: &PeerId, number: u64, topic: &Topic, data: &[u8]) -> Vec<u8> {
+    let seqno = number.to_be_bytes();
+    let mut message = Message {
+        from: Some(author.as_bytes()),
+        data: Some(data),
+        seqno: Some(&seqno),
+        topic: Some(topic.as_str().as_bytes()),
+        ..Message::default()
+    };
+    let mut bytes = Vec::new();
+    message.signing_bytes(&mut bytes);
+    let signature = signature_of(author, &bytes);
+    message.signature = Some(&signature);
+    written(|out| Rpc { publish: vec![message], ..Rpc::default() }.encode(out))
+}
+
+/// A frame that joins and leaves topics.
+pub(super) fn subscriptions(changes: &[(bool, Bytes)]) -> Vec<u8> {
+    let changes = changes.iter();
+    let subscriptions = changes
+        .map(|(joined, topic)| Subscription { subscribe: Some(*joined), topic: Some(topic) })
+        .collect();
+    written(|out| Rpc { subscriptions, ..Rpc::default() }.encode(out))
 }
 
 /// What a puppet claims.
@@ -171,13 +256,13 @@ fn text(hash: Hash256) -> String {
     text
 }
 
-fn written(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+pub(super) fn written(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut out = Vec::new();
     write(&mut out);
     out
 }
 
-fn mutated(mut bytes: Vec<u8>, salt: u64) -> Vec<u8> {
+pub(super) fn mutated(mut bytes: Vec<u8>, salt: u64) -> Vec<u8> {
     let mut dice = Dice::new(salt, "mutation");
     for _ in 0..=dice.roll(4) {
         let at = dice.roll(bytes.len() as u64) as usize;

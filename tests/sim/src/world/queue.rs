@@ -2,7 +2,6 @@
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
-use std::rc::Rc;
 
 use bytes::Bytes;
 use peerage_core::Input;
@@ -13,7 +12,6 @@ use peerage_proto::Hash256;
 use peerage_proto::peer_id::PeerId;
 
 use super::End;
-use super::overlay::Message;
 
 /// What happens. A `life` that is over makes an event void. Small: the queue moves them about.
 #[derive(Clone, Debug)]
@@ -32,8 +30,10 @@ pub(super) enum Event {
     Closed { link: u64, end: usize, reason: CloseReason },
     /// Many bytes came in at an end of a link, and their second is over.
     Metered { link: u64, to: End },
-    /// A message arrives over a link.
-    Message { link: u64, to: End, message: Rc<Message> },
+    /// An end of a link is to be told of its streams.
+    Arrive { link: u64, to: End },
+    /// A node goes on that stood still.
+    Resume { node: usize },
     /// A node's chain takes a block over.
     Adopt { node: usize, life: u32, hash: Hash256 },
     /// A document is on a node's disk.

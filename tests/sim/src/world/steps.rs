@@ -37,6 +37,7 @@ impl World {
             Step::Heal {} => self.partition(0),
             Step::Reset { link } => self.reset(link),
             Step::Choke { link, kib } => drop(self.choke(link, kib)),
+            Step::EndStream { link } => self.end_stream(link),
             Step::Broker { node, state } => {
                 self.nodes[at(node)].broker_state = state;
                 self.set_health(at(node), Neighbour::Broker, state % 3 != 1);
