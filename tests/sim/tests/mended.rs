@@ -130,3 +130,52 @@ fn replayed(file: &[u8]) -> Node {
     }
     node
 }
+
+/// A puppet spoke of meshes on one connection and knew none on another, to which our stream moved: it stayed in the mesh.
+#[test]
+fn who_knows_no_mesh_on_another_connection_is_in_none() {
+    for seed in 0..100 {
+        let mut world = World::new(Options { latency_ms: 2000, ..Options::calm(seed, 1) }, oracles::all());
+        // Two dials at once: two connections, on each of which the seed chooses what is spoken.
+        world.puppet(0, 0, 0, 0);
+        world.puppet(0, 0, 0, 0);
+        world.run_ms(20_000);
+        world.apply(Step::Reset { link: 0 });
+        world.run_ms(20_000);
+        world.assert_clean();
+    }
+}
+
+/// A node to which a puppet has just named messages that nobody has.
+fn promised() -> World {
+    let mut world = World::new(Options::calm(5, 1), oracles::all());
+    world.puppet(0, 0, 0, 0);
+    world.run_ms(5000);
+    let ihave = 25;
+    world.puppet(0, 0, ihave, 0);
+    world.run_ms(300);
+    assert!(
+        !world.core(0).is_none_or(|core| core.view().router().promises().is_empty()),
+        "it promised nothing"
+    );
+    world
+}
+
+/// Nothing is expected of those who left.
+#[test]
+fn promises_of_those_who_left_are_gone() {
+    let mut world = promised();
+    world.puppet_leave(0);
+    world.run_ms(1000);
+    world.assert_clean();
+}
+
+/// A promise that is not kept is held against whoever gave it, and is over.
+#[test]
+fn promises_that_are_not_kept_end() {
+    let mut world = promised();
+    world.run_ms(10_000);
+    world.assert_clean();
+    let broken = world.core(0).map(|core| core.view().router().tally().promises_broken);
+    assert_eq!(broken, Some(1));
+}

@@ -9,7 +9,7 @@ use peerage_sim::oracles::{self, Oracle};
 use peerage_sim::speed::{STATUS_EVERY, counts};
 use peerage_sim::step::Step;
 use peerage_sim::watch::{Published, Watch};
-use peerage_sim::world::{Options, World};
+use peerage_sim::world::{KINDS, Options, World};
 
 /// Statuses that are rarer than usual: there are other messages to look at.
 fn rarely(_: usize, config: &mut Config) {
@@ -59,7 +59,9 @@ fn are_meshed(world: &World) -> bool {
 /// Every message reaches every subscriber, and no node is sent more copies than its mesh explains.
 fn everything_reaches_everybody(nodes: u32, oracles: Vec<Box<dyn Oracle>>, count: u64) {
     let (mut world, watch) = watched(calm(3, nodes), oracles);
-    assert!(world.run_until(180_000, are_meshed), "some find nobody");
+    let are_meshed = world.run_until(180_000, are_meshed);
+    world.assert_clean();
+    assert!(are_meshed, "some find nobody");
     world.run_ms(5_000);
     let (since, before) = (world.now(), counts(&world));
     announce(&mut world, 0, count, 200);
@@ -86,7 +88,7 @@ fn every_message_reaches_each_of_twelve_nodes() {
 
 #[test]
 fn every_message_reaches_each_of_two_hundred_nodes() {
-    everything_reaches_everybody(200, Vec::new(), 10);
+    everything_reaches_everybody(200, vec![Box::new(oracles::Meshes::default())], 10);
 }
 
 #[test]
@@ -190,4 +192,62 @@ fn a_stream_that_ends_is_made_good_for_within_seconds() {
     let ended: u64 = (0..8).map(|node| world.core(node).unwrap().view().router().tally().streams_ended).sum();
     assert!(ended >= 20, "{ended} streams ended");
     world.assert_clean();
+}
+
+/// What nodes counted of what puppets did, by name.
+fn mischief(world: &World) -> Vec<(&'static str, u64)> {
+    let mut all = Vec::new();
+    for node in 0..world.options().nodes as usize {
+        let router = world.core(node).unwrap().view().router();
+        let (tally, outcomes) = (router.tally(), router.seen().outcomes());
+        let of_node = [
+            ("broken frames", tally.frames_malformed),
+            ("endless frames", tally.frames_too_long),
+            ("unsigned messages", tally.messages_breach),
+            ("forged messages", outcomes.failed),
+            ("copies", outcomes.duplicates),
+            ("grafts refused", tally.grafts_refused),
+            ("prunes", tally.prunes_in),
+            ("broken promises", tally.promises_broken),
+            ("messages given", tally.iwant_given),
+            ("messages not given", tally.iwant_not_given),
+            ("messages declined", tally.idontwant_in),
+            ("topics too many", router.peers().dropped().topics),
+            ("late extensions", tally.extensions_late),
+        ];
+        all.extend(of_node);
+    }
+    all
+}
+
+#[test]
+fn whatever_puppets_do_against_the_protocol_comes_in_and_harms_nobody() {
+    let (mut world, watch) = watched(Options::calm(17, 6), oracles::all());
+    world.run_ms(20_000);
+    let since = world.now();
+    for round in 0..60 {
+        world.apply(Step::Subtree { node: round, salt: round });
+        let (puppet, node) = (round, round / 2);
+        // It connects first.
+        world.apply(Step::Puppet { puppet, node, kind: 0, salt: round });
+        world.run_ms(500);
+        (20..KINDS).for_each(|kind| world.apply(Step::Puppet { puppet, node, kind, salt: round }));
+        if round % 10 == 9 {
+            // They leave with promises that they did not keep.
+            (0..4).for_each(|puppet| world.puppet_leave(puppet));
+        }
+        world.run_ms(500);
+        world.assert_clean();
+    }
+    let until = world.now();
+    world.run_ms(10_000);
+    world.assert_clean();
+    let counted = mischief(&world);
+    for (name, _) in &counted {
+        let total: u64 = counted.iter().filter(|(other, _)| other == name).map(|(_, count)| count).sum();
+        assert!(total > 0, "no {name}");
+    }
+    let messages = subtrees(&watch, since, until);
+    let (reached, wanted) = reached(&messages, 6, 10_000);
+    assert_eq!((reached, messages.len()), (wanted, 60));
 }

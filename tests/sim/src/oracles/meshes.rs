@@ -1,33 +1,49 @@
 //! After each heartbeat every mesh is within its bounds, and its members are connected, subscribed, and speak of meshes.
 
-use peerage_core::Input;
-use peerage_core::time::{Deadline, Timer};
+use std::collections::BTreeMap;
 
-use super::{Before, Oracle, Seen, ensure};
+use peerage_core::Input;
+use peerage_core::time::Instant;
+
+use super::{Oracle, Seen, ensure};
+
+/// When each node's next heartbeat is due.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Heartbeats(BTreeMap<usize, Instant>);
+
+impl Heartbeats {
+    /// Whether an input was a heartbeat.
+    pub(super) fn has_beaten(&mut self, seen: &Seen<'_>) -> bool {
+        let (now, config) = (seen.core.view().last().mono, &seen.core.config().gossipsub);
+        if matches!(seen.input, Input::Start) {
+            self.0.insert(seen.node, now.after(config.heartbeat_initial_delay));
+        }
+        let is_due = self.0.get(&seen.node).is_some_and(|due| *due <= now);
+        let has_beaten = is_due && matches!(seen.input, Input::Timeout) && !seen.core.view().is_stopped();
+        if has_beaten {
+            self.0.insert(seen.node, now.after(config.heartbeat_interval));
+        }
+        has_beaten
+    }
+
+    /// A node is expected to beat at its next timeout.
+    #[cfg(test)]
+    pub(super) fn expect(&mut self, node: usize) {
+        self.0.insert(node, Instant::ZERO);
+    }
+}
 
 /// See the module.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Meshes {
-    has_beaten: bool,
-}
-
-/// Whether an input is a heartbeat.
-pub(super) fn is_heartbeat(before: &Before<'_>) -> bool {
-    let now = before.core.view().last().mono.max(before.now.mono);
-    let is_due = |deadline: Deadline| deadline.timer == Timer::Heartbeat && deadline.at <= now;
-    matches!(before.input, Input::Timeout) && before.deadline.is_some_and(is_due)
-}
+#[derive(Clone, Debug, Default)]
+pub struct Meshes(Heartbeats);
 
 impl Oracle for Meshes {
     fn name(&self) -> &'static str {
         "meshes"
     }
 
-    fn before(&mut self, before: &Before<'_>) {
-        self.has_beaten = is_heartbeat(before);
-    }
-
     fn after(&mut self, seen: &Seen<'_>) -> Result<(), String> {
+        let has_beaten = self.0.has_beaten(seen);
         if !matches!(seen.input, Input::Timeout) {
             return Ok(());
         }
@@ -37,7 +53,7 @@ impl Oracle for Meshes {
         // Between heartbeats the grafts of peers that we dialled ourselves are taken beyond the bound.
         for topic in mesh.joined() {
             let count = mesh.members(topic).count();
-            ensure(!self.has_beaten || count <= config.mesh_n_high as usize, || {
+            ensure(!has_beaten || count <= config.mesh_n_high as usize, || {
                 format!("{count} members in the mesh of {topic:?}")
             })?;
             for member in mesh.members(topic) {
@@ -70,7 +86,9 @@ mod tests {
             if !path.is_empty() {
                 alter(&mut node, path);
             }
-            after(&mut Meshes { has_beaten: true }, &node, Now::at_secs(1), &Input::Timeout, &[])
+            let mut oracle = Meshes::default();
+            oracle.0.expect(0);
+            after(&mut oracle, &node, Now::at_secs(1), &Input::Timeout, &[])
         };
         assert_eq!(check(1, ""), Ok(()));
         assert!(check(0, "").is_err_and(|error| error.contains("1 members")));

@@ -3,13 +3,15 @@
 use bytes::Bytes;
 use peerage_core::conn::ConnectionId;
 use peerage_core::gossipsub::{Topic, stream};
-use peerage_proto::pubsub::{Control, Extensions, Graft, IDontWant, IHave, IWant, Message, Prune, Rpc};
+use peerage_proto::pubsub::{
+    Control, Extensions, Graft, IDontWant, IHave, IWant, Message, Prune, Rpc, RpcLimits,
+};
 
 use super::puppet::{mutated, name, subscriptions, written};
 use super::{End, World, hash_of};
 
 /// Number of breaches.
-pub(super) const KINDS: u64 = 15;
+pub(super) const KINDS: u64 = 16;
 /// Entries of a flood.
 const FLOOD: u64 = 300;
 
@@ -31,6 +33,7 @@ impl World {
             }
             1 => self.forged_copy(salt, |message, data| message.data = Some(data)),
             2 => self.forged_copy(salt, |_, _| {}),
+            3 if salt.is_multiple_of(3) => hash_of("noise", salt).0.to_vec(),
             3 => mutated(self.puppet_message(end, node, salt % 8, salt), salt),
             4 => grafts(&topics, 40),
             5 => {
@@ -74,8 +77,10 @@ impl World {
                 let frames = (0..40).map(|nth| self.puppet_message(end, node, 4 + 2 * (nth % 2), salt + nth));
                 frames.collect::<Vec<_>>().concat()
             }
-            12 => control(Control { extensions: Some(Extensions::default()), ..Control::default() }),
-            13 => return self.close_stream(end, link),
+            // True in all but its signature.
+            12 => forged(self.puppet_message(end, node, 4, salt)),
+            13 => control(Control { extensions: Some(Extensions::default()), ..Control::default() }),
+            14 => return self.close_stream(end, link),
             // It joins again what it has left, and grafts at once.
             _ => {
                 let changes = topics.iter().flat_map(|topic| [(false, name(topic)), (true, name(topic))]);
@@ -102,6 +107,13 @@ impl World {
             self.overheard.iter().filter_map(|copy| Some(Message::decode(copy).ok()?.message_id().into()));
         heard.chain(invented(salt, FLOOD)).collect()
     }
+}
+
+/// A frame whose message is signed by nobody that matters.
+fn forged(frame: Vec<u8>) -> Vec<u8> {
+    let Ok(mut rpc) = Rpc::decode(&frame, &RpcLimits::default()) else { return Vec::new() };
+    rpc.publish.iter_mut().for_each(|message| message.signature = Some(&[7; 64]));
+    written(|out| rpc.encode(out))
 }
 
 pub(super) fn grafts(topics: &[Topic], times: usize) -> Vec<u8> {
