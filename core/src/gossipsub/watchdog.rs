@@ -7,8 +7,8 @@
 //! - *choked*: many more bytes came from it than all others delivered meanwhile, none of them a message, and then few. A
 //!   healthy peer that is merely slower than others sends copies of what they delivered, and no more than that. Bytes are
 //!   told after the messages that they were, so what anybody has just delivered is taken off them.
-//! - *mute*: nothing was heard of it for far longer than the interval at which every node tells its status. A healthy
-//!   peer can be mute when it has nothing to say.
+//! - *mute*: no frame of it came for far longer than the interval at which every node tells its status. A healthy peer can
+//!   be mute when it has nothing to say. One that is merely slower than others is not: its copies are heard too.
 //!
 //! Such a peer is closed and dialled again, one at a time; each time it was in vain doubles the patience with it.
 
@@ -116,6 +116,11 @@ impl Watchdog {
         self.delivered_bytes = self.delivered_bytes.saturating_add(bytes as u64);
         self.lately.turn(now);
         self.lately.bytes = self.lately.bytes.saturating_add(bytes as u64);
+        self.on_frame(now, peer);
+    }
+
+    /// A frame of `peer` came in: its stream is heard, though what it tells may be known already.
+    pub fn on_frame(&mut self, now: Now, peer: &PeerId) {
         let heard = self.listener(now);
         if let Some(listener) = self.members.get_mut(peer) {
             *listener = heard;

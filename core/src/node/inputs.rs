@@ -10,8 +10,8 @@ use super::{Node, Parts};
 use crate::conn::connections::Change;
 use crate::conn::{self, DisconnectReason};
 use crate::explain::Notice;
-use crate::gossipsub::watchdog;
 use crate::gossipsub::{self, Acceptance, Command};
+use crate::gossipsub::{stream, watchdog};
 use crate::input::{Action, Document, Failed, Input, OpResult};
 use crate::op::OpId;
 use crate::sink::Sink;
@@ -30,6 +30,11 @@ impl Node {
             Input::Conn(event) => self.on_conn(now, event, out),
             Input::Gossipsub(event) => {
                 let (mut cx, mut parts) = self.split(now, out);
+                if let stream::Event::Frame { connection, .. } = &event
+                    && let Some(entry) = parts.conns.table().get(*connection)
+                {
+                    parts.watchdog.on_frame(now, &entry.peer);
+                }
                 let (router, mut hand) = parts.router(&mut cx);
                 router.on_event(&mut hand, event);
             }

@@ -13,5 +13,7 @@ pub mod run;
 #[path = "../../wasm/src/scenario.rs"]
 pub mod scenario;
 pub mod shrink;
+pub mod speed;
 pub mod step;
+pub mod watch;
 pub mod world;

@@ -1,4 +1,4 @@
-//! `sim run`, `sim replay`, `sim steps`, `sim shrink`, `sim scenario`.
+//! `sim run`, `sim replay`, `sim steps`, `sim shrink`, `sim scenario`, `sim speed`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use peerage_sim::generator::script;
 use peerage_sim::run::{Outcome, run, run_recorded};
 use peerage_sim::scenario;
 use peerage_sim::shrink::shrink;
+use peerage_sim::speed::measure;
 use peerage_sim::step::{self, Script};
 
 const USAGE: &str = "usage:
@@ -22,6 +23,8 @@ const USAGE: &str = "usage:
       Prints the steps that a case of the fuzz target node_steps stands for.
   sim shrink FILE
       Prints the shortest list of steps that fails as FILE does.
+  sim speed [--seed N] [--nodes N] [--secs N]
+      Prints how fast a calm world of nodes is, and how well messages spread in it.
   sim scenario [--seed N]
       Prints the hash of the fixed scenario of one node, to compare with other machines.
 exit codes: 0 nothing found, 1 a failure was found, 2 the command cannot be carried out";
@@ -44,6 +47,10 @@ fn main() -> ExitCode {
         "replay" => replay(&arguments),
         "shrink" => shrink_file(&arguments),
         "steps" => steps_of_case(&arguments),
+        "speed" => {
+            println!("{}", measure(arguments.seed, arguments.nodes, arguments.secs));
+            Ok(true)
+        }
         "scenario" => {
             println!("{}", hex(&scenario::run(arguments.seed, false)));
             Ok(true)

@@ -71,7 +71,9 @@ pub struct Before<'a> {
 pub struct Seen<'a> {
     /// Which node.
     pub node: usize,
-    /// The input's time.
+    /// The world's time, in microseconds.
+    pub at: u64,
+    /// The input's time at the node.
     pub now: Now,
     /// The input.
     pub input: &'a Input,

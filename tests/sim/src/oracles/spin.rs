@@ -73,7 +73,7 @@ mod tests {
         // This node dials at once: its deadline has not been served.
         let deadline = Some(Deadline { at: now.mono, timer: Timer::Dial });
         let input = &Input::Timeout;
-        let seen = Seen { node: 0, now, input, actions: &[], delivered: &[], core: &node, deadline };
+        let seen = Seen { node: 0, at: 0, now, input, actions: &[], delivered: &[], core: &node, deadline };
         assert!(oracle.after(&seen).is_err_and(|error| error.contains("due at once again")));
         let later = Some(Deadline { at: Now::at_secs(1).mono, timer: Timer::Dial });
         assert_eq!(oracle.after(&Seen { deadline: later, ..seen }), Ok(()));

@@ -133,5 +133,14 @@ pub(super) fn after_delivered(
     actions: &[Action],
     delivered: &[Delivered],
 ) -> Result<(), String> {
-    oracle.after(&Seen { node: 0, now, input, actions, delivered, core, deadline: core.poll_timeout() })
+    oracle.after(&Seen {
+        node: 0,
+        at: 0,
+        now,
+        input,
+        actions,
+        delivered,
+        core,
+        deadline: core.poll_timeout(),
+    })
 }

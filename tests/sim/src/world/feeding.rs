@@ -118,7 +118,8 @@ impl World {
         let delivered = self.delivered(node);
         let Some(pump) = &self.nodes[node].pump else { return };
         let deadline = pump.deadline();
-        let seen = Seen { node, now, input, actions, delivered: &delivered, core: pump.core(), deadline };
+        let (at, core) = (self.now, pump.core());
+        let seen = Seen { node, at, now, input, actions, delivered: &delivered, core, deadline };
         let mut found = None;
         for oracle in &mut self.oracles {
             if let Err(detail) = oracle.after(&seen) {

@@ -104,7 +104,7 @@ impl World {
     }
 }
 
-fn grafts(topics: &[Topic], times: usize) -> Vec<u8> {
+pub(super) fn grafts(topics: &[Topic], times: usize) -> Vec<u8> {
     let all = topics.iter().map(|topic| Graft { topic: Some(topic.as_str().as_bytes()) });
     let graft = (0..times).flat_map(|_| all.clone()).collect();
     control(Control { graft, ..Control::default() })

@@ -12,14 +12,15 @@ mod queue;
 mod signer;
 mod steps;
 mod streams;
+mod sybils;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
 use bytes::Bytes;
-use peerage_core::Node;
 use peerage_core::conn::AskId;
 use peerage_core::op::OpId;
+use peerage_core::{Config, Node};
 use peerage_proto::hash::Hash256;
 use peerage_proto::peer_id::PeerId;
 use sha2::{Digest as _, Sha256};
@@ -32,6 +33,7 @@ pub use node::{addr_of, config, peer_of};
 pub use options::{Fault, Options};
 pub use puppet::KINDS;
 pub use signer::{Heard, Heards, signature, signature_of};
+pub use sybils::Sybils;
 
 use links::Link;
 use neighbours::WorldBlock;
@@ -79,6 +81,8 @@ pub struct World {
     nodes: Vec<SimNode>,
     puppets: Vec<Puppet>,
     links: BTreeMap<u64, Link>,
+    /// What puppets are up to together, if anything.
+    sybils: Option<Sybils>,
     /// Messages that puppets have heard of late.
     overheard: VecDeque<Bytes>,
     asks: BTreeMap<AskId, (usize, u32, OpId)>,
@@ -110,19 +114,44 @@ impl fmt::Debug for World {
 impl World {
     /// A world in which every node has just started.
     pub fn new(options: Options, oracles: Vec<Box<dyn Oracle>>) -> Self {
-        Self::begun(options, oracles, false)
+        Self::begun(options, oracles, false, &|_, _| {})
+    }
+
+    /// The same, with configurations that `alter` has changed.
+    pub fn configured(
+        options: Options,
+        oracles: Vec<Box<dyn Oracle>>,
+        alter: &dyn Fn(End, &mut Config),
+    ) -> Self {
+        Self::begun(options, oracles, false, alter)
+    }
+
+    /// The same, and nobody looks: no oracles, no hash. For measurements.
+    pub fn fast(options: Options, alter: &dyn Fn(End, &mut Config)) -> Self {
+        let mut world = Self::begun(options, Vec::new(), false, alter);
+        world.is_fast = true;
+        world
     }
 
     /// The same, with every life of a node recorded; each recording is replayed at its end and must come to the same
     /// state.
     pub fn recorded(options: Options, oracles: Vec<Box<dyn Oracle>>) -> Self {
-        Self::begun(options, oracles, true)
+        Self::begun(options, oracles, true, &|_, _| {})
     }
 
-    fn begun(options: Options, oracles: Vec<Box<dyn Oracle>>, recorded: bool) -> Self {
+    fn begun(
+        options: Options,
+        oracles: Vec<Box<dyn Oracle>>,
+        recorded: bool,
+        alter: &dyn Fn(End, &mut Config),
+    ) -> Self {
         let mut dice = Dice::new(options.seed, "world");
         let (genesis, block) = Self::genesis();
-        let nodes = (0..options.nodes as End).map(|end| SimNode::new(&options, end, &mut dice, genesis));
+        let nodes = (0..options.nodes as End).map(|end| {
+            let mut config = config(&options, end);
+            alter(end, &mut config);
+            SimNode::new(&options, config, &mut dice, genesis)
+        });
         let nodes: Vec<SimNode> = nodes.collect();
         let mut world = Self {
             now: 0,
@@ -131,6 +160,7 @@ impl World {
             next_id: 0,
             puppets: vec![Puppet::default(); options.puppets as usize],
             links: BTreeMap::new(),
+            sybils: None,
             overheard: VecDeque::new(),
             asks: BTreeMap::new(),
             blocks: [(genesis, block)].into(),
@@ -165,6 +195,11 @@ impl World {
     /// Inputs of all nodes so far.
     pub fn inputs(&self) -> u64 {
         self.inputs
+    }
+
+    /// Frames that nodes have sent so far.
+    pub fn frames_sent(&self) -> u64 {
+        self.frames_sent
     }
 
     /// The core of a node; none while it is dead.

@@ -122,8 +122,7 @@ pub(super) struct SimNode {
 }
 
 impl SimNode {
-    pub(super) fn new(options: &Options, end: End, dice: &mut Dice, genesis: Hash256) -> Self {
-        let config = config(options, end);
+    pub(super) fn new(options: &Options, config: Config, dice: &mut Dice, genesis: Hash256) -> Self {
         Self {
             peer: config.local_peer,
             config,

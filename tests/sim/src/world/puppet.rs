@@ -1,7 +1,7 @@
 //! Peers that are no nodes of ours: they connect and send whatever a step says.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use peerage_core::conn::{CloseReason, ConnectionId};
@@ -35,6 +35,8 @@ const OVERHEARD_MAX: usize = 8;
 pub(super) struct Puppet {
     /// Its links, and to whom each leads.
     pub(super) links: BTreeMap<u64, End>,
+    /// Messages that it has handed on.
+    pub(super) relayed: BTreeSet<Bytes>,
 }
 
 impl World {
@@ -94,8 +96,11 @@ impl World {
     }
 
     /// A puppet hears something, and remembers messages.
-    pub(super) fn puppet_hears(&mut self, _link: u64, _to: End, event: &stream::Event) {
+    pub(super) fn puppet_hears(&mut self, link: u64, to: End, event: &stream::Event) {
         let stream::Event::Frame { frame, .. } = event else { return };
+        if self.sybils.is_some() {
+            return self.sybil_hears(link, to, frame);
+        }
         let Ok(rpc) = Rpc::decode(frame, &RpcLimits::default()) else { return };
         for message in &rpc.publish {
             let mut copy = Vec::new();

@@ -1,0 +1,193 @@
+//! The router in worlds of many nodes: what spreads, how often, and after which trouble.
+
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use peerage_core::Config;
+use peerage_sim::oracles::{self, Oracle};
+use peerage_sim::speed::{STATUS_EVERY, counts};
+use peerage_sim::step::Step;
+use peerage_sim::watch::{Published, Watch};
+use peerage_sim::world::{Options, World};
+
+/// Statuses that are rarer than usual: there are other messages to look at.
+fn rarely(_: usize, config: &mut Config) {
+    config.teranode.status_interval = STATUS_EVERY;
+}
+
+fn calm(seed: u64, nodes: u32) -> Options {
+    Options { puppets: 0, ..Options::calm(seed, nodes) }
+}
+
+/// A world with the oracles `oracles`, and one that remembers.
+fn watched(options: Options, mut oracles: Vec<Box<dyn Oracle>>) -> (World, Watch) {
+    let watch = Watch::default();
+    oracles.push(Box::new(watch.clone()));
+    (World::configured(options, oracles, &rarely), watch)
+}
+
+/// `count` announcements by nodes all over the world, `every_ms`.
+fn announce(world: &mut World, from: u64, count: u64, every_ms: u64) {
+    for salt in from..from + count {
+        world.apply(Step::Subtree { node: salt.wrapping_mul(7919), salt });
+        world.run_ms(every_ms);
+    }
+}
+
+/// How many had a message within `ms`, and how many should have, of `nodes`.
+fn reached(messages: &[Published], nodes: usize, ms: u64) -> (usize, usize) {
+    let in_time =
+        |message: &Published| message.delivered.values().filter(|at| **at <= message.at + ms * 1000).count();
+    (messages.iter().map(in_time).sum(), messages.len() * (nodes - 1))
+}
+
+fn subtrees(watch: &Watch, since: u64, until: u64) -> Vec<Published> {
+    watch.log().of("-subtree", since, until).cloned().collect()
+}
+
+/// Whether every mesh of every node has as many members as it wants at least.
+fn are_meshed(world: &World) -> bool {
+    let is_meshed = |node| {
+        let core = world.core(node).unwrap();
+        let (mesh, low) = (core.view().router().mesh(), core.config().gossipsub.mesh_n_low as usize);
+        mesh.joined().all(|topic| mesh.members(topic).count() >= low)
+    };
+    (0..world.options().nodes as usize).all(is_meshed)
+}
+
+/// Every message reaches every subscriber, and no node is sent more copies than its mesh explains.
+fn everything_reaches_everybody(nodes: u32, oracles: Vec<Box<dyn Oracle>>, count: u64) {
+    let (mut world, watch) = watched(calm(3, nodes), oracles);
+    assert!(world.run_until(180_000, are_meshed), "some find nobody");
+    world.run_ms(5_000);
+    let (since, before) = (world.now(), counts(&world));
+    announce(&mut world, 0, count, 200);
+    let until = world.now();
+    world.run_ms(2_000);
+    world.assert_clean();
+    let messages = subtrees(&watch, since, until);
+    assert_eq!(messages.len() as u64, count);
+    let (reached, wanted) = reached(&messages, nodes as usize, 2_000);
+    assert_eq!(reached, wanted, "of {nodes} nodes");
+    let after = counts(&world);
+    let copies = (after.copies - before.copies) as f64 / (after.delivered - before.delivered) as f64;
+    let mesh = after.members as f64 / after.meshes as f64;
+    println!("{nodes} nodes: {:.2} duplicates of a message, {mesh:.1} members of a mesh", copies - 1.0);
+    // Each link of a mesh carries a message once at least, and twice where both ends had it from others.
+    assert!((5.0..=12.0).contains(&mesh), "{mesh}");
+    assert!((mesh / 2.0 - 1.0..=mesh - 1.0).contains(&(copies - 1.0)), "{copies} copies, {mesh} members");
+}
+
+#[test]
+fn every_message_reaches_each_of_twelve_nodes() {
+    everything_reaches_everybody(12, oracles::all(), 50);
+}
+
+#[test]
+fn every_message_reaches_each_of_two_hundred_nodes() {
+    everything_reaches_everybody(200, Vec::new(), 10);
+}
+
+#[test]
+fn the_watchdog_sleeps_through_a_quiet_night() {
+    let mut oracles: Vec<Box<dyn Oracle>> = Vec::new();
+    let watch = Watch::default();
+    oracles.push(Box::new(watch.clone()));
+    let mut world = World::configured(calm(5, 5), oracles, &|_, _| {});
+    world.run_ms(3600 * 1000);
+    let log = watch.log();
+    assert!(log.messages.len() > 1000, "{} statuses", log.messages.len());
+    assert_eq!(log.barks, 0, "somebody was closed because nothing happened");
+}
+
+#[test]
+fn messages_cross_soon_after_a_partition_is_healed() {
+    let (mut world, watch) = watched(calm(7, 12), oracles::all());
+    world.run_ms(30_000);
+    let since = world.now();
+    world.partition((1 << 6) - 1);
+    announce(&mut world, 0, 20, 500);
+    world.run_ms(20_000);
+    let apart = subtrees(&watch, since, world.now());
+    let sides = |message: &Published| message.delivered.keys().all(|node| (*node < 6) == (message.by < 6));
+    assert!(apart.iter().all(sides), "the partition leaks");
+    world.partition(0);
+    let connected = |world: &World| {
+        let peers = |node| world.core(node).map_or(0, |core| core.view().conns().table().peer_count());
+        (0..12).all(|node| peers(node) >= 8)
+    };
+    assert!(world.run_until(120_000, connected), "they do not find each other again");
+    world.run_ms(10_000);
+    let since = world.now();
+    announce(&mut world, 100, 20, 200);
+    let until = world.now();
+    world.run_ms(2_000);
+    let messages = subtrees(&watch, since, until);
+    let (reached, wanted) = reached(&messages, 12, 2_000);
+    assert_eq!((reached, messages.len()), (wanted, 20));
+    world.assert_clean();
+}
+
+#[test]
+fn a_cold_boot_of_a_whole_world_carries_messages_within_half_a_minute() {
+    let (mut world, watch) = watched(calm(9, 12), oracles::all());
+    for node in 0..12 {
+        world.apply(Step::Crash { node });
+        world.apply(Step::Spurious { node });
+    }
+    assert!((0..12).all(|node| world.core(node).is_none()), "all are dead");
+    (0..12).for_each(|node| world.apply(Step::Restart { node }));
+    world.run_ms(30_000);
+    let since = world.now();
+    announce(&mut world, 0, 20, 200);
+    let until = world.now();
+    world.run_ms(2_000);
+    let (reached, wanted) = reached(&subtrees(&watch, since, until), 12, 2_000);
+    assert_eq!(reached, wanted);
+    world.assert_clean();
+}
+
+#[test]
+fn messages_reach_those_who_stay_while_others_come_and_go() {
+    let (mut world, watch) = watched(calm(11, 16), oracles::all());
+    world.run_ms(30_000);
+    let since = world.now();
+    for round in 0..30 {
+        // The last four come and go; the first twelve stay, and speak.
+        let node = 12 + round % 4;
+        world.apply(if round % 8 < 4 { Step::Crash { node } } else { Step::Restart { node } });
+        world.apply(Step::Subtree { node: round % 12, salt: round });
+        world.run_ms(1_000);
+    }
+    let until = world.now();
+    world.run_ms(5_000);
+    let messages = subtrees(&watch, since, until);
+    assert_eq!(messages.len(), 30);
+    for message in messages {
+        let missing = (0..12).find(|node| *node != message.by && !message.delivered.contains_key(node));
+        assert_eq!(missing, None, "of {message:?}");
+    }
+    world.assert_clean();
+}
+
+#[test]
+fn a_stream_that_ends_is_made_good_for_within_seconds() {
+    let options = calm(13, 8).with(peerage_sim::world::Fault::Stream);
+    let (mut world, watch) = watched(options, oracles::all());
+    world.run_ms(30_000);
+    let since = world.now();
+    for salt in 0..40 {
+        world.apply(Step::EndStream { link: salt * 31 });
+        world.apply(Step::Subtree { node: salt, salt });
+        world.run_ms(500);
+    }
+    let until = world.now();
+    world.run_ms(Duration::from_secs(8).as_millis() as u64);
+    let messages = subtrees(&watch, since, until);
+    let (reached, wanted) = reached(&messages, 8, 8_000);
+    assert_eq!((reached, messages.len()), (wanted, 40));
+    let ended: u64 = (0..8).map(|node| world.core(node).unwrap().view().router().tally().streams_ended).sum();
+    assert!(ended >= 20, "{ended} streams ended");
+    world.assert_clean();
+}
