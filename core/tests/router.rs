@@ -205,3 +205,23 @@ fn an_own_message_is_signed_and_goes_to_those_that_subscribed() {
     let counters = rig.node.view().counters();
     assert_eq!(counters.publish_sent, 1);
 }
+
+#[test]
+fn a_forged_copy_from_every_member_but_one_keeps_the_true_message_from_nobody() {
+    let mut rig = by_hand();
+    for n in 1..=6 {
+        member(&mut rig, n);
+    }
+    let forgeries = forgeries();
+    let mut forged = Vec::new();
+    for n in 1..=5 {
+        forged.extend(verifies(&send(&mut rig, peer(n), &forgeries[usize::from(n) % 3])));
+    }
+    let checks = verifies(&send(&mut rig, peer(6), &Sent::default()));
+    for (op, _) in forged {
+        verified(&mut rig, op, &[CheckEnd::Invalid]);
+    }
+    let done = verified(&mut rig, checks[0].0, &[CheckEnd::Valid]);
+    assert_eq!(got_message(&done), [1, 2, 3, 4, 5]);
+    assert_eq!(deliveries(&rig), 1);
+}
