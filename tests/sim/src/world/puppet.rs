@@ -37,6 +37,8 @@ pub(super) struct Puppet {
     pub(super) links: BTreeMap<u64, End>,
     /// Messages that it has handed on.
     pub(super) relayed: BTreeSet<Bytes>,
+    /// Until when it may not graft, by link and topic.
+    pub(super) barred: BTreeMap<(u64, Bytes), u64>,
 }
 
 impl World {
@@ -85,6 +87,9 @@ impl World {
         let topics = self.topics(node.min(self.nodes.len() - 1));
         let all: Vec<_> = topics.iter().map(|topic| (true, name(topic))).collect();
         self.puppet_sends(end, link, subscriptions(&all));
+        if self.sybils.is_some() {
+            self.sybil_grafts(link, end, node);
+        }
     }
 
     /// Topics that a node joins.
