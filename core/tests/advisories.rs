@@ -116,3 +116,14 @@ fn grafts_without_end_for_topics_of_nobody_are_not_answered() {
         rig.rpc(peer(1), &Rpc { control: Some(Control { graft, ..Control::default() }), ..Rpc::default() });
     assert!(done.0.is_empty(), "{:?}", done.0);
 }
+
+#[test]
+fn names_of_topics_longer_than_anybody_needs_are_not_kept() {
+    let mut rig = Rig::mended();
+    member(&mut rig, 1);
+    let long = vec![b'x'; 30_000];
+    let subscription = Subscription { subscribe: Some(true), topic: Some(&long) };
+    rig.rpc(peer(1), &Rpc { subscriptions: vec![subscription], ..Rpc::default() });
+    assert_eq!(rig.node.view().router().peers().get(&peer(1)).unwrap().topics().count(), 1, "ours");
+    assert_eq!(rig.node.view().router().peers().dropped().topics, 1);
+}

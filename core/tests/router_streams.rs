@@ -324,3 +324,17 @@ fn a_peer_named_in_a_prune_is_dialled_if_that_is_wanted_and_its_own_signature_sa
         assert!(verifies(&prune_naming(&mut rig, &named, &foreign)).is_empty(), "another's record");
     }
 }
+
+#[test]
+fn a_peer_that_we_cannot_speak_to_is_in_no_mesh_whatever_it_tells_on_its_own_stream() {
+    let mut rig = Rig::mended();
+    rig.connect(1, peer(1));
+    let connection = ConnectionId(1);
+    rig.stream(stream::Event::Ended { connection, end: StreamEnd::Unsupported });
+    rig.stream(stream::Event::InboundOpened { connection, version: Version::V12 });
+    rig.subscribe(peer(1), TOPIC);
+    rig.graft(peer(1), TOPIC);
+    rig.run_ms(3_000);
+    assert!(!rig.node.view().interests().in_mesh(&peer(1)));
+    assert!(rig.node.view().router().peers().is_empty());
+}
