@@ -163,6 +163,7 @@ pub(super) fn announce_request(matches: &ArgMatches) -> Result<AnnounceRequest, 
         kind: kind.into(),
         count: matches.get_one::<u32>("count").copied().unwrap_or(1),
         hash: matches.get_one::<String>("hash").cloned(),
+        per_second: matches.get_one::<u32>("rate").copied().unwrap_or(0),
     })
 }
 

@@ -190,7 +190,11 @@ fn by_ours(frames: &[&[u8]]) -> (BTreeSet<Vec<u8>>, u64) {
                             handed_on.extend(ids(&frame[skip..]));
                         }
                     }
-                    _ => {}
+                    Action::Conn(_)
+                    | Action::Gossipsub(_)
+                    | Action::Teranode(_)
+                    | Action::Store { .. }
+                    | Action::Notice(_) => {}
                 }
             }
         }
@@ -211,7 +215,6 @@ fn by_ours(frames: &[&[u8]]) -> (BTreeSet<Vec<u8>>, u64) {
         let frame = Bytes::copy_from_slice(frame);
         delivered = feed(Input::Gossipsub(Event::Frame { connection: WRITER, frame }));
     }
-    drop(feed);
     (handed_on, delivered)
 }
 
