@@ -135,7 +135,7 @@ const REFUSALS: [(tonic::Code, u8, &str); 5] = [
     (
         tonic::Code::InvalidArgument,
         code::DATA,
-        "give HASH as 64 hex characters, as the node prints it, and --count without HASH",
+        "give HASH as 64 hex characters, as the node prints it, and --count without HASH; more than 1000 need --rate",
     ),
     (
         tonic::Code::FailedPrecondition,
