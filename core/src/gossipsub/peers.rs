@@ -68,6 +68,9 @@ impl Version {
 codec_enum!(Version { 0 => Floodsub, 1 => V10, 2 => V11, 3 => V12, 4 => V13 });
 alter_leaf!(Version => |v| *v = if *v == Self::V13 { Self::V12 } else { Self::V13 });
 
+/// Longest name of a topic that is remembered of a neighbour, unless it is ours, in bytes.
+pub const TOPIC_BYTES_MAX: usize = 512;
+
 /// Bounds for each neighbour.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Bounds {
@@ -228,7 +231,8 @@ impl Peers {
         if entry.topics.contains(topic) {
             return Subscribed::Known;
         }
-        if !is_ours && entry.topics.len() >= self.topics_max as usize {
+        let is_remembered = entry.topics.len() < self.topics_max as usize && topic.len() <= TOPIC_BYTES_MAX;
+        if !is_ours && !is_remembered {
             self.topics_dropped = self.topics_dropped.saturating_add(1);
             return Subscribed::NoRoom;
         }

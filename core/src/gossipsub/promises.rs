@@ -226,6 +226,71 @@ mod tests {
         assert_eq!((promises.len(), promises.not_watched()), (PROMISES_PER_PEER_MAX, 36));
     }
 
+    /// What can happen to two peers that were asked for two messages.
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Ask(u8, u8),
+        Arrive(u8),
+        Leave(u8),
+        Wait,
+    }
+
+    #[test]
+    fn in_every_order_a_promise_is_kept_broken_or_forgotten_once_and_nobody_is_charged_for_anothers() {
+        let steps: Vec<Step> = [1, 2]
+            .into_iter()
+            .flat_map(|n| [Step::Ask(n, 1), Step::Ask(n, 2), Step::Arrive(n), Step::Leave(n)])
+            .chain([Step::Wait])
+            .collect();
+        let (start, rng) = promises();
+        // Beside each state: what each peer was asked for and when, by a model that knows nothing of maps.
+        let mut frontier = alloc::vec![(start, rng, 0u64, Vec::<(u8, u8, u64)>::new())];
+        let mut looked_at = 0;
+        for _ in 0..5 {
+            let mut next = Vec::new();
+            for (state, rng, now, model) in &frontier {
+                for step in &steps {
+                    let (mut state, mut rng, mut now, mut model) =
+                        (state.clone(), rng.clone(), *now, model.clone());
+                    match *step {
+                        Step::Ask(n, message) => {
+                            state.add(secs(now), peer(n), &[id(message)], &mut rng);
+                            if !model.iter().any(|(who, what, _)| (*who, *what) == (n, message)) {
+                                model.push((n, message, now + 3));
+                            }
+                        }
+                        Step::Arrive(message) => {
+                            state.fulfil(&id(message));
+                            model.retain(|(_, what, _)| *what != message);
+                        }
+                        Step::Leave(n) => {
+                            state.forget(&peer(n));
+                            model.retain(|(who, ..)| *who != n);
+                        }
+                        Step::Wait => {
+                            now += 2;
+                            let over =
+                                |n: u8| model.iter().filter(|(who, _, at)| *who == n && *at <= now).count();
+                            let expected = [1, 2]
+                                .into_iter()
+                                .filter(|n| over(*n) > 0)
+                                .map(|n| (peer(n), over(n) as u32));
+                            let mut expected: Vec<_> = expected.collect();
+                            expected.sort();
+                            assert_eq!(broken(&mut state, now), expected, "{step:?}");
+                            model.retain(|(.., at)| *at > now);
+                        }
+                    }
+                    assert_eq!((state.check(), state.len()), (Ok(()), model.len()), "{step:?}");
+                    looked_at += 1;
+                    next.push((state, rng, now, model));
+                }
+            }
+            frontier = next;
+        }
+        assert!(looked_at > 60_000, "{looked_at}");
+    }
+
     proptest! {
         #[test]
         fn promises_end_by_being_kept_broken_or_forgotten(

@@ -311,6 +311,11 @@ impl Streams {
         }
     }
 
+    /// Whether `peer` is known to speak nothing of ours.
+    pub fn is_unsupported(&self, peer: &PeerId) -> bool {
+        self.peers.get(peer).is_some_and(|streams| matches!(streams.outbound, Outbound::Unsupported(_)))
+    }
+
     /// Whether `peer` has a stream to us.
     pub fn is_heard(&self, peer: &PeerId) -> bool {
         self.peers.get(peer).is_some_and(|streams| !streams.inbound.is_empty())

@@ -8,6 +8,8 @@
     reason = "test support"
 )]
 
+pub mod frames;
+
 use bytes::Bytes;
 use peerage_core::conn::{self, ConnectionId, Direction};
 use peerage_core::gossipsub::peers::Version;

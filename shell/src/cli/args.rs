@@ -90,8 +90,15 @@ fn announce() -> Command {
             Arg::new("count")
                 .long("count")
                 .value_name("N")
-                .value_parser(value_parser!(u32).range(1..=1000))
-                .help("How many new ones [default: 1]"),
+                .value_parser(value_parser!(u32).range(1..=20_000))
+                .help("How many new ones, at most 1000 without --rate [default: 1]"),
+        )
+        .arg(
+            Arg::new("rate")
+                .long("rate")
+                .value_name("N")
+                .value_parser(value_parser!(u32).range(1..=100_000))
+                .help("So many a second [default: all at once]"),
         )
 }
 

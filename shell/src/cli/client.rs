@@ -135,7 +135,7 @@ const REFUSALS: [(tonic::Code, u8, &str); 5] = [
     (
         tonic::Code::InvalidArgument,
         code::DATA,
-        "give HASH as 64 hex characters, as the node prints it, and --count without HASH",
+        "give HASH as 64 hex characters, as the node prints it, and --count without HASH; more than 1000 need --rate",
     ),
     (
         tonic::Code::FailedPrecondition,
@@ -163,6 +163,7 @@ pub(super) fn announce_request(matches: &ArgMatches) -> Result<AnnounceRequest, 
         kind: kind.into(),
         count: matches.get_one::<u32>("count").copied().unwrap_or(1),
         hash: matches.get_one::<String>("hash").cloned(),
+        per_second: matches.get_one::<u32>("rate").copied().unwrap_or(0),
     })
 }
 

@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures::FutureExt as _;
+use futures_timer::Delay;
 use peerage_core::input::{Input, OpResult};
 use peerage_core::op::OpId;
 use peerage_core::teranode::Input as TeranodeInput;
@@ -32,6 +35,8 @@ pub trait Chain: Send {
     /// # Errors
     /// When it has none of that hash.
     fn announce_again(&mut self, hash: Hash256) -> Result<u32, String>;
+    /// What is announced from now on is so `every` after what was announced before; at once with none.
+    fn set_pace(&mut self, every: Option<Duration>);
 }
 
 /// A chain in memory that starts at the genesis block and grows when told.
@@ -44,7 +49,10 @@ pub struct EmbeddedChain {
     /// Of the whole chain, big-endian.
     work: [u8; 32],
     answers: VecDeque<(OpId, OpResult)>,
-    events: VecDeque<Event>,
+    /// When each is due, if not at once.
+    events: VecDeque<(Option<Instant>, Event)>,
+    pace: Option<Duration>,
+    alarm: Option<(Instant, Delay)>,
     waker: Option<Waker>,
 }
 
@@ -63,7 +71,11 @@ impl EmbeddedChain {
             tip: None,
             work: [0; 32],
             answers: VecDeque::new(),
-            events: [Event::Connected, Event::Fsm { state: Some(FsmState::Running) }].into(),
+            events: [Event::Connected, Event::Fsm { state: Some(FsmState::Running) }]
+                .map(|event| (None, event))
+                .into(),
+            pace: None,
+            alarm: None,
             waker: None,
         };
         if let Some(header) = network.genesis() {
@@ -95,10 +107,27 @@ impl EmbeddedChain {
     }
 
     fn tell(&mut self, event: Event) {
-        self.events.push_back(event);
+        let now = Instant::now();
+        let last = self.events.back().and_then(|(due, _)| *due).filter(|due| *due > now);
+        self.events.push_back((self.pace.map(|every| last.unwrap_or(now) + every), event));
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
+    }
+
+    /// Whether the next event is due; if not, the task is woken when it is.
+    fn is_due(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(due) = self.events.front().and_then(|(due, _)| *due) else { return true };
+        let left = due.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return true;
+        }
+        let (set_for, alarm) = self.alarm.get_or_insert_with(|| (due, Delay::new(left)));
+        if *set_for != due {
+            *set_for = due;
+            alarm.reset(left);
+        }
+        alarm.poll_unpin(cx).is_ready()
     }
 
     fn answer(&self, query: &Query) -> Result<Answer, QueryError> {
@@ -127,7 +156,10 @@ impl Chain for EmbeddedChain {
         if let Some((op, result)) = self.answers.pop_front() {
             return Poll::Ready(Input::Op(op, result));
         }
-        if demand && let Some(event) = self.events.pop_front() {
+        if demand
+            && self.is_due(cx)
+            && let Some((_, event)) = self.events.pop_front()
+        {
             return Poll::Ready(Input::Teranode(TeranodeInput::Chain(event)));
         }
         self.waker = Some(cx.waker().clone());
@@ -170,6 +202,10 @@ impl Chain for EmbeddedChain {
         let height = height.ok_or_else(|| "the embedded chain has no such block".to_owned())?;
         self.tell(Event::Block { hash: Bytes::copy_from_slice(hash.as_bytes()) });
         Ok(height)
+    }
+
+    fn set_pace(&mut self, every: Option<Duration>) {
+        self.pace = every;
     }
 }
 
@@ -219,6 +255,34 @@ mod tests {
             seen[..],
             [Event::Connected, Event::Fsm { state: Some(FsmState::Running) }, Event::Block { .. }]
         ));
+    }
+
+    #[test]
+    fn what_is_paced_is_told_at_its_time_and_in_order() {
+        let mut chain = EmbeddedChain::new(Network::Regtest);
+        let mut told = Vec::new();
+        let begun = Instant::now();
+        chain.set_pace(Some(Duration::from_millis(20)));
+        let hashes = [1, 2, 3].map(|n| chain.add_subtree(Some(Hash256([n; 32]))).unwrap());
+        chain.set_pace(None);
+        let last = chain.add_subtree(Some(Hash256([4; 32]))).unwrap();
+        futures::executor::block_on(std::future::poll_fn(|cx| {
+            while told.len() < 6 {
+                match chain.poll_next(cx, true) {
+                    Poll::Ready(Input::Teranode(TeranodeInput::Chain(event))) => {
+                        told.push((begun.elapsed(), event))
+                    }
+                    Poll::Ready(_) => panic!("nothing was asked"),
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+            Poll::Ready(())
+        }));
+        for (nth, hash) in hashes.into_iter().chain([last]).enumerate() {
+            let (at, event) = &told[2 + nth];
+            assert_eq!(*event, Event::Subtree { hash: Bytes::copy_from_slice(hash.as_bytes()) });
+            assert!(*at >= Duration::from_millis(20) * (nth as u32 + 1).min(3), "{at:?}");
+        }
     }
 
     #[test]

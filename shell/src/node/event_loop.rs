@@ -93,8 +93,10 @@ const DRAIN_MAX: Duration = Duration::from_millis(1800);
 const DRAIN_MIN: Duration = Duration::from_millis(60);
 /// WebSocket close code: going away.
 const GOING_AWAY: u16 = 1001;
-/// Things announced by one call.
+/// Things announced by one call at once.
 const ANNOUNCE_MAX: u32 = 1000;
+/// The same, so many a second.
+const ANNOUNCE_PACED_MAX: u32 = 20_000;
 
 impl EventLoop {
     /// Runs until the node has stopped.
@@ -367,10 +369,9 @@ impl EventLoop {
             None => None,
         };
         let count = request.count.max(1);
-        if count > ANNOUNCE_MAX || hash.is_some() && count > 1 {
-            return Err(Status::invalid_argument(format!(
-                "count: at most {ANNOUNCE_MAX}, and 1 with a hash"
-            )));
+        let most = if request.per_second > 0 { ANNOUNCE_PACED_MAX } else { ANNOUNCE_MAX };
+        if count > most || hash.is_some() && count > 1 {
+            return Err(Status::invalid_argument(format!("count: at most {most}, and 1 with a hash")));
         }
         let now = header_time(self.clock.now());
         let one = |chain: &mut dyn Chain| match (AnnounceKind::try_from(request.kind), hash) {
@@ -383,7 +384,9 @@ impl EventLoop {
             (Ok(AnnounceKind::Subtree), hash) => chain.add_subtree(hash).map(|hash| (hash, None)),
             (Ok(AnnounceKind::Unspecified) | Err(_), _) => Err("kind: block or subtree".to_owned()),
         };
+        self.chain.set_pace(Duration::from_secs(1).checked_div(request.per_second));
         let made: Result<Vec<_>, String> = (0..count).map(|_| one(&mut *self.chain)).collect();
+        self.chain.set_pace(None);
         let announced = made.map_err(Status::failed_precondition)?;
         let announced = announced
             .into_iter()

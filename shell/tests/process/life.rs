@@ -127,6 +127,7 @@ fn what_cannot_be_announced_is_refused_with_the_reason() {
         (&["announce", "block", "xyz"][..], "hash: want 64 hex", "64 hex characters"),
         (&["announce", "block", &unknown], "no such block", "leave HASH out"),
         (&["announce", "block", &unknown, "--count", "2"], "1 with a hash", "--count without HASH"),
+        (&["announce", "subtree", "--count", "1001"], "at most 1000", "--count"),
     ] {
         let output = node.ask(arguments);
         let text = String::from_utf8(output.stderr).unwrap();

@@ -60,6 +60,20 @@ fn a_block_announced_at_one_node_is_produced_at_the_other_and_shown() {
 }
 
 #[test]
+fn what_is_announced_at_a_rate_arrives_whole_and_in_order() {
+    let scratch = Scratch::new();
+    let (one, two) = pair(&scratch);
+    announce_until_produced(&one, &two, "subtree");
+    let told = one.told(&["announce", "subtree", "--count", "1200", "--rate", "2000"]);
+    let hashes: Vec<&str> = told.split_whitespace().collect();
+    assert_eq!(hashes.len(), 1200);
+    for hash in [hashes[0], hashes[600], hashes[1199]] {
+        two.event_where("produced", |event| event["hash"] == hash);
+    }
+    two.wait_status("all of them", |status| status["counters"]["produced"].as_u64() >= Some(1200));
+}
+
+#[test]
 fn a_lost_bootstrap_peer_is_found_again() {
     let scratch = Scratch::new();
     let (one, two) = pair(&scratch);

@@ -13,8 +13,19 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::{Failure, SOON};
 
-/// `AnnounceRequest { kind: SUBTREE, count: 1 }` as gRPC frames it: not compressed, four bytes.
-const ONE_SUBTREE: &[u8] = &[0, 0, 0, 0, 4, 0x08, 0x02, 0x10, 0x01];
+/// `AnnounceRequest { kind: SUBTREE, count, per_second }` as gRPC frames it, not compressed.
+fn subtrees(count: u32, per_second: u32) -> Bytes {
+    let mut message = vec![0x08, 0x02];
+    for (key, mut value) in [(0x10, count), (0x28, per_second)] {
+        message.push(key);
+        while value > 0x7f {
+            message.push((value & 0x7f) as u8 | 0x80);
+            value >>= 7;
+        }
+        message.push(value as u8);
+    }
+    [&[0, 0, 0, 0, message.len() as u8][..], &message].concat().into()
+}
 
 /// A connection to the control service of a node.
 pub struct Control {
@@ -62,7 +73,7 @@ impl Control {
             let mut answers = JoinSet::new();
             for index in 0..count {
                 sleep_until(begin + Duration::from_secs(1) * index / per_second).await;
-                answers.spawn(answered(self.call().await?));
+                answers.spawn(answered(self.call(subtrees(1, 0)).await?));
             }
             while let Some(answer) = answers.join_next().await {
                 answer.map_err(|e| failure("a call", &e))??;
@@ -74,7 +85,19 @@ impl Control {
         self.runtime.block_on(async { timeout(within, all).await.map_err(late)? })
     }
 
-    async fn call(&self) -> Result<ResponseFuture, Failure> {
+    /// Lets the node announce so many fresh subtrees, so many a second; it answers before they are.
+    ///
+    /// # Errors
+    /// If the call is refused.
+    pub fn announce_paced(&self, count: u32, per_second: u32) -> Result<(), Failure> {
+        let late = |e| failure("an answer to an announcement", &e);
+        self.runtime.block_on(async {
+            let answer = async { answered(self.call(subtrees(count, per_second)).await?).await };
+            timeout(SOON, answer).await.map_err(late)?
+        })
+    }
+
+    async fn call(&self, message: Bytes) -> Result<ResponseFuture, Failure> {
         let request = http::Request::post(format!("http://{}/peerage.v1.Control/Announce", self.address))
             .header("content-type", "application/grpc")
             .header("te", "trailers")
@@ -84,7 +107,7 @@ impl Control {
         let mut requests = self.requests.clone().ready().await.map_err(|e| failure("a call", &e))?;
         let sent = requests.send_request(request, false);
         let (response, mut body) = sent.map_err(|e| failure("a call", &e))?;
-        body.send_data(Bytes::from_static(ONE_SUBTREE), true).map_err(|e| failure("a call", &e))?;
+        body.send_data(message, true).map_err(|e| failure("a call", &e))?;
         Ok(response)
     }
 }

@@ -269,12 +269,6 @@ impl Node {
         Ok(ours.filter_map(|(_, value)| value.parse::<f64>().ok()).sum())
     }
 
-    /// page
-    pub fn metrics_page(&self) -> Result<String, Failure> {
-        let address = self.ready["admin"].as_str().unwrap_or_default();
-        http_get(address, "/metrics").map_err(|e| self.process.failure(&e.to_string()))
-    }
-
     /// Waits until the node has produced the block or subtree with that hash.
     ///
     /// # Errors

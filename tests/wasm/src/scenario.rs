@@ -3,45 +3,40 @@
 
 extern crate alloc;
 
-use alloc::borrow::Cow;
+#[path = "scenario/documents.rs"]
+mod documents;
+#[path = "scenario/pubsub.rs"]
+mod pubsub;
+
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
-use alloc::vec;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 use peerage_core::codec::Encode as _;
 use peerage_core::conn::{self, AskId, CloseReason, ConnectionId, DhtMode, DialError, Direction, PendingId};
+use peerage_core::gossipsub::MessageId;
 use peerage_core::gossipsub::config::Scoring;
 use peerage_core::gossipsub::peers::Version;
 use peerage_core::gossipsub::score::{Params, TopicParams};
-use peerage_core::gossipsub::stream::{self, CheckEnd, StreamEnd};
+use peerage_core::gossipsub::stream::{self, CheckEnd};
 use peerage_core::gossipsub::topic::TopicName;
-use peerage_core::gossipsub::{self, MessageId};
 use peerage_core::input::{Document, Failed, Neighbour, OpResult, StoreError};
 use peerage_core::op::OpId;
-use peerage_core::teranode::chain::{
-    Answer, Block, Event as ChainEvent, FsmState, Query, QueryError, Status,
-};
+use peerage_core::teranode::chain::{Answer, Event as ChainEvent, FsmState, Query, QueryError, Status};
 use peerage_core::teranode::feed::{self, SubscriberId};
 use peerage_core::teranode::{self, ProduceError, Record, TopicKind};
 use peerage_core::time::Now;
 use peerage_core::{Action, Config, Core as _, Input, Node};
-use peerage_proto::envelope;
 use peerage_proto::hash::Hash256;
-use peerage_proto::header::BlockHeader;
-use peerage_proto::json::{
-    BestBlockMessage, BlockMessage, MiningOnMessage, NodeStatusMessage, SubtreeMessage,
-};
 use peerage_proto::multiaddr::Multiaddr;
 use peerage_proto::network::Network;
 use peerage_proto::peer_id::PeerId;
-use peerage_proto::pubsub::{
-    Control, Extensions, Graft, IDontWant, IHave, IWant, Message, PeerInfo, Prune, Rpc, Subscription,
-};
 use sha2::{Digest as _, Sha256};
+
+use documents::{described, mined, text};
 
 /// Inputs of a scenario, beside completions and timeouts.
 const ROUNDS: u32 = 1000;
@@ -361,164 +356,6 @@ impl Stage {
         *Version::ALL.get(nth as usize).unwrap_or(&Version::V12)
     }
 
-    /// An RPC of somebody who is connected.
-    fn rpc(&mut self, rpc: &Rpc<'_>) {
-        let Some(connection) = self.some_connection() else { return };
-        if self.inbound.insert(connection) {
-            let version = self.version();
-            self.feed(Input::Gossipsub(stream::Event::InboundOpened { connection, version }));
-        }
-        let mut frame = Vec::new();
-        rpc.encode(&mut frame);
-        self.feed(Input::Gossipsub(stream::Event::Frame { connection, frame: frame.into() }));
-    }
-
-    /// Messages of one author in one RPC: the same payload under several numbers.
-    fn deliver(&mut self, topic: &gossipsub::Topic, source: PeerId, data: &[u8]) {
-        let count = if self.below(5) == 0 { 5 } else { 1 };
-        let numbers: Vec<[u8; 8]> = (0..count).map(|_| self.id().to_be_bytes()).collect();
-        let of_author = |number: &[u8; 8]| MessageId([source.as_bytes(), number].concat().into());
-        self.ids.extend(numbers.iter().map(of_author));
-        let publish = numbers.iter().map(|number| Message {
-            from: Some(source.as_bytes()),
-            data: Some(data),
-            seqno: Some(number),
-            topic: Some(topic.as_str().as_bytes()),
-            signature: Some(&[5; 64]),
-            ..Message::default()
-        });
-        let publish: Vec<_> = publish.collect();
-        // Some copies come twice.
-        for _ in 0..=u64::from(self.below(4) == 0) {
-            self.rpc(&Rpc { publish: publish.clone(), ..Rpc::default() });
-        }
-    }
-
-    fn gossip(&mut self) {
-        let source = self.some_peer();
-        // Every other pair of seeds has worse peers: more of them are banned.
-        let honest = if self.seed_number % 4 < 2 { 12 } else { 2 };
-        let name = if self.below(honest) == 0 { String::from("nobody") } else { source.to_base58() };
-        let number = self.below(8);
-        let kind = TopicKind::ALL[self.below(4) as usize];
-        let mut inner = Vec::new();
-        match kind {
-            TopicKind::Block => block(&name, number).encode(&mut inner),
-            TopicKind::Subtree => subtree(&name, number).encode(&mut inner),
-            TopicKind::NodeStatus => status(&name, number).encode(&mut inner),
-            TopicKind::RejectedTx => inner.extend_from_slice(b"{\"PeerID\":1}"),
-        }
-        let mut data = Vec::new();
-        envelope::wrap("scenario", &inner, &mut data);
-        let topic = self.config.teranode.topic(kind);
-        self.deliver(&topic, source, &data);
-    }
-
-    fn legacy(&mut self) {
-        let (source, choice) = (self.some_peer(), self.below(3));
-        let (name, mut data) = (source.to_base58(), Vec::new());
-        let topic = ["handshake", "bestblock", "miningon"][choice as usize];
-        let hash = text(digest("best", choice));
-        match choice {
-            0 => {
-                let direct =
-                    teranode::Input::Direct { from: source, data: Bytes::from_static(b"{\"Hash\":\"\"}") };
-                return self.feed(Input::Teranode(direct));
-            }
-            1 => BestBlockMessage::Request { peer_id: Cow::Borrowed(&name) }.encode(&mut data),
-            _ => MiningOnMessage {
-                hash: Cow::Owned(hash),
-                peer_id: Cow::Borrowed(&name),
-                ..MiningOnMessage::default()
-            }
-            .encode(&mut data),
-        }
-        let topic = self.config.teranode.full_name(topic);
-        self.deliver(&topic, source, &data);
-    }
-
-    fn streams(&mut self) {
-        let Some(connection) = self.some_connection() else { return };
-        let event = match self.below(10) {
-            0..=3 => match self.opening.pop() {
-                Some(connection) => return self.open(connection),
-                None => return,
-            },
-            4 if self.opened.remove(&connection) => {
-                stream::Event::Ended { connection, end: StreamEnd::Closed }
-            }
-            5 if self.inbound.remove(&connection) => stream::Event::InboundEnded { connection },
-            6 => stream::Event::FrameTooLong { connection, bytes: 2 << 20 },
-            7 | 8 => match self.unwritten.remove(&connection) {
-                Some(bytes) => stream::Event::Written { connection, bytes },
-                None => return,
-            },
-            _ => {
-                self.inbound.insert(connection);
-                let version = self.version();
-                stream::Event::InboundOpened { connection, version }
-            }
-        };
-        self.feed(Input::Gossipsub(event));
-    }
-
-    fn open(&mut self, connection: ConnectionId) {
-        let end = match self.below(16) {
-            0 => StreamEnd::Unsupported,
-            1 => StreamEnd::Failed,
-            _ => {
-                self.opened.insert(connection);
-                let version = self.version();
-                return self.feed(Input::Gossipsub(stream::Event::Opened { connection, version }));
-            }
-        };
-        self.feed(Input::Gossipsub(stream::Event::Ended { connection, end }));
-    }
-
-    /// What others tell about meshes and messages.
-    fn control(&mut self) {
-        let config = &self.config.teranode;
-        let mut topics: Vec<_> = TopicKind::ALL.iter().map(|kind| config.topic(*kind)).collect();
-        topics.extend(["handshake", "bestblock", "miningon"].map(|name| config.full_name(name)));
-        let topic = topics.swap_remove(self.below(7) as usize);
-        let name = topic.as_str().as_bytes();
-        let invented = format!("topic {}", self.below(50));
-        // One of the last: older ones are not kept.
-        let last = self.ids.len().saturating_sub(30);
-        let (known, random) = (self.ids[last..].to_vec(), digest("nobody has it", self.below(500)));
-        let message_ids: Vec<&[u8]> = known.iter().map(|id| &id.0[..]).chain([&random.0[..]]).collect();
-        let named = self.some_peer();
-        let record = addr(self.below(PEERS)).map(|addr| signed_record(&named, &addr)).unwrap_or_default();
-        let mut rpc = Rpc::default();
-        let mut control = Control::default();
-        let number = self.below(12);
-        match number {
-            0..=2 => {
-                let ours = Subscription { subscribe: Some(true), topic: Some(name) };
-                let theirs = Subscription { subscribe: Some(true), topic: Some(invented.as_bytes()) };
-                rpc.subscriptions = vec![ours, theirs];
-                control.graft = vec![Graft { topic: Some(name) }];
-            }
-            3 => rpc.subscriptions = vec![Subscription { subscribe: Some(false), topic: Some(name) }],
-            4 | 5 => control.graft = vec![Graft { topic: Some(name) }],
-            6 => {
-                let named = PeerInfo {
-                    peer_id: Some(named.as_bytes()),
-                    signed_peer_record: Some(&record).filter(|record| !record.is_empty()).map(|it| &it[..]),
-                };
-                control.prune = vec![Prune { topic: Some(name), backoff_s: Some(30), peers: vec![named] }];
-            }
-            7 | 8 => control.ihave = vec![IHave { topic: Some(name), message_ids }],
-            9 => control.iwant = vec![IWant { message_ids }],
-            10 => control.idontwant = vec![IDontWant { message_ids: vec![&random.0] }],
-            _ => control.extensions = Some(Extensions::default()),
-        }
-        if number != 3 {
-            rpc.control = Some(control);
-        }
-        self.rpc(&rpc);
-    }
-
     fn chain(&mut self) {
         let number = self.below(8);
         let hash = mined(number).hash().0.to_vec().into();
@@ -652,73 +489,5 @@ impl Stage {
         self.connections.insert(id, peer);
         self.feed(Input::Conn(conn::Event::Established { id: connection, peer, addr, direction }));
         self.feed(Input::Op(op, OpResult::Dialed(Ok(connection))));
-    }
-}
-
-/// Where a peer listens, signed by nobody that matters.
-fn signed_record(who: &PeerId, addr: &Multiaddr) -> Vec<u8> {
-    let field = |number: u8, bytes: &[u8]| [&[number << 3 | 2, bytes.len() as u8][..], bytes].concat();
-    let record = [field(1, who.as_bytes()), field(3, &field(1, addr.as_bytes()))].concat();
-    [field(1, &who.as_bytes()[2..]), field(2, &[3, 1]), field(3, &record), field(5, &[9; 64])].concat()
-}
-
-fn text(hash: Hash256) -> String {
-    let mut text = String::new();
-    hash.write_display(&mut text);
-    text
-}
-
-fn mined(number: u64) -> BlockHeader {
-    let bits = Network::Regtest.pow_limit_bits();
-    let mut header = BlockHeader::new(1, Hash256::ZERO, digest("root", number), 7, bits, 0);
-    header.mine(1 << 16);
-    header
-}
-
-fn described(number: u64) -> Block {
-    Block {
-        header: mined(number),
-        height: 100 + number as u32,
-        miner: "/scenario/".into(),
-        chain_work: Bytes::from_static(&[7; 32]),
-        invalid: number == 7,
-    }
-}
-
-fn block(name: &str, number: u64) -> BlockMessage<'_> {
-    let header = mined(number);
-    // Now and then a header that is another block's.
-    let hash = if number == 5 { digest("no work", number) } else { header.hash() };
-    BlockMessage {
-        peer_id: Cow::Borrowed(name),
-        client_name: Cow::Borrowed("scenario"),
-        data_hub_url: Cow::Borrowed("http://scenario.example/api"),
-        hash: Cow::Owned(text(hash)),
-        height: number as u32,
-        header: Cow::Owned(header.to_hex()),
-        coinbase: Cow::Borrowed(""),
-    }
-}
-
-fn subtree(name: &str, number: u64) -> SubtreeMessage<'_> {
-    SubtreeMessage {
-        peer_id: Cow::Borrowed(name),
-        client_name: Cow::Borrowed("scenario"),
-        data_hub_url: Cow::Borrowed("http://scenario.example/api"),
-        hash: Cow::Owned(text(digest("subtree", number))),
-    }
-}
-
-fn status(name: &str, number: u64) -> NodeStatusMessage<'_> {
-    NodeStatusMessage {
-        peer_id: Cow::Borrowed(name),
-        client_name: Cow::Borrowed("scenario"),
-        kind: Cow::Borrowed(NodeStatusMessage::KIND),
-        base_url: Cow::Borrowed("http://scenario.example/api"),
-        best_block_hash: Cow::Owned(text(mined(number).hash())),
-        best_height: 1 + number as u32,
-        storage: Cow::Borrowed("full"),
-        uptime: number as f64 / 8.0,
-        ..NodeStatusMessage::default()
     }
 }

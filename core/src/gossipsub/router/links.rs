@@ -100,7 +100,7 @@ impl Router {
                 if self.streams.on_inbound_opened(&peer, connection, version) {
                     hand.conns.outboxes_mut().touch(peer);
                 }
-                if self.peers.get(&peer).is_none() {
+                if self.peers.get(&peer).is_none() && !self.streams.is_unsupported(&peer) {
                     self.add_peer(hand, peer, version);
                 }
             }

@@ -1,5 +1,6 @@
 //! The behaviour between swarms: against itself, against streams written by hand, against stock gossipsub.
 
+mod differential;
 mod swarms;
 
 use std::collections::VecDeque;

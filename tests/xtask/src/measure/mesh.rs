@@ -44,8 +44,9 @@ pub(super) fn measure(kinds: &Kinds, options: &Options) -> Result<(), String> {
          besides, {FORGED_PERCENT} % forged: messages in a publisher's name whose signature is another's, sent to the sixth\n\
          alone; none may be delivered.\n\
          a run counts only if nothing is lost by anybody: the sixth has each message once and no forged one (ours:\n\
-         delivered = accepted = produced = acknowledged = sent, nothing notified; the bus: received = unique = sent), and\n\
-         each publisher has each message of the others once."
+         checked = delivered = accepted = produced = acknowledged = sent, nothing notified, and as many checks failed as were\n\
+         forged;\n\
+         the bus: received = unique = sent), and each publisher has each message of the others once."
     );
     let seconds = 3 * options.seconds();
     let lines = [GO, "peerage", "peerage-smol"].map(Line::plain);
@@ -183,5 +184,8 @@ fn measure_ours(sixth: &Ours, run: u32, seconds: u32) -> Result<Outcome, String>
     .map(|(name, metric)| Seen::all(name, grown(metric)))
     .to_vec();
     seen.push(Seen::none("frames", grown("peerage_feed_frames_total")));
+    seen.push(Seen::all("checked", grown("peerage_pubsub_checks_total{outcome=\"first\"}")));
+    let invalid = grown("peerage_pubsub_checks_total{outcome=\"failed\"}");
+    seen.push(Seen::none("forged ones not found invalid", sent.forged.abs_diff(invalid)));
     others.outcome(sent, seen, cost)
 }

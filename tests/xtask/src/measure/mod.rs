@@ -1,6 +1,5 @@
 //! `cargo xtask measure`: what our binaries cost beside the Go message bus, on this machine and in this hour.
 
-mod batch;
 mod cpu;
 mod feed;
 mod figures;

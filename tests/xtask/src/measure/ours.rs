@@ -10,7 +10,6 @@ use peerage_conformance::control::Control;
 use peerage_conformance::scratch::Scratch;
 use serde_json::Value;
 
-use super::batch::Batches;
 use super::feed::Feed;
 use crate::run::read;
 
@@ -104,14 +103,6 @@ impl Ours {
     /// If it does not answer.
     pub(crate) fn control(&self) -> Result<Control, String> {
         Control::connect(self.data_dir.path()).map_err(|e| e.to_string())
-    }
-
-    /// A client of the control service that announces in batches.
-    ///
-    /// # Errors
-    /// If it does not answer.
-    pub(crate) fn batches(&self) -> Result<Batches, String> {
-        Batches::connect(&self.told("admin.addr")?, &self.told("admin.key")?)
     }
 
     /// What the node wrote into this file of its data directory.

@@ -1,10 +1,10 @@
-//! Publishing to the Go message bus, each message at its due time: the bus by its own loop, ours by one call of the
-//! control service a message, over one connection. The calls' cost is paid by our process and is in its figure. A further
-//! line announces several by a call.
+//! Publishing to the Go message bus, each message at its due time: both by a loop of their own, ours as `announce --rate` asks
+//! for it. A further line tells what it costs when each message is a call of the control service.
+
+use std::time::Duration;
 
 use serde_json::json;
 
-use super::batch::Batches;
 use super::cpu::Cpu;
 use super::figures::{Counts, Seen};
 use super::gossip::{
@@ -24,10 +24,8 @@ const ROW: Row = Row {
     left_out: "",
 };
 
-/// The line in which a call announces several.
-const BATCHED: &str = "20 by a call";
-/// Messages by one call of that line.
-const BATCH: u8 = 20;
+/// The line in which each message is a call.
+const BY_CALLS: &str = "one call each";
 
 /// Measures and prints the row.
 ///
@@ -36,14 +34,12 @@ const BATCH: u8 = 20;
 pub(super) fn measure(kinds: &Kinds, options: &Options) -> Result<(), String> {
     println!(
         "pairs on loopback, fresh processes each run, alternating; receiver {GO}; CPU from per-thread run time.\n\
-         publishing from ours: no load generator is in the product. ONE CONTROL CALL A MESSAGE IS IN OUR JUDGED FIGURE:\n\
-         each message is a call of `Announce` at its due time, over one connection (HTTP/2), on the embedded chain; taking\n\
-         and answering the call costs us, and nothing like it costs the bus.\n\
-         \"{BATCHED}\" (not judged): {} calls a second over one connection (HTTP/1.1) announce {BATCH} each, so that a\n\
-         message has a {BATCH}th of a call; the {BATCH} are due at once and may share wake-ups and writes, so that the\n\
-         difference is not the calls' alone. both ratios are against the bus.\n\
+         the bus publishes by a loop of its own, ours by the embedded chain, which announces a new subtree at its due time\n\
+         (`announce subtree --count N --rate {}`).\n\
+         \"{BY_CALLS}\" (not judged): each message is a call of `Announce` at its due time, over one connection; taking and\n\
+         answering it is in the figure, and nothing like it costs the bus.\n\
          a run counts only if published = received = sent; our node status, every 10 s, is taken off.",
-        ROW.rate_per_s / u32::from(BATCH)
+        ROW.rate_per_s
     );
     let seconds = options.seconds();
     let mut run = |line: &Line, number| match kinds.binary(line.peer) {
@@ -57,7 +53,7 @@ pub(super) fn measure(kinds: &Kinds, options: &Options) -> Result<(), String> {
     };
     let ours = ["peerage", "peerage-smol"];
     let lines = [Line::plain(GO)].into_iter().chain(ours.map(Line::plain));
-    let lines: Vec<Line> = lines.chain(ours.map(|peer| Line::variant(peer, BATCHED))).collect();
+    let lines: Vec<Line> = lines.chain(ours.map(|peer| Line::variant(peer, BY_CALLS))).collect();
     rounds(ROW, options, &lines, &mut run);
     Ok(())
 }
@@ -83,26 +79,17 @@ fn publish_go(run: u32, seconds: u32) -> Result<Outcome, String> {
     Ok(Outcome { counts: Counts { sent, seen }, cpu_us, rss_mib, security })
 }
 
-/// How ours is told to publish.
-enum Teller {
-    One(Control),
-    Batches(Batches),
-}
-
-impl Teller {
-    /// Announces `count` subtrees, or up to a batch more, at the row's rate; gives how many.
-    fn announce(&mut self, count: u32) -> Result<u64, String> {
-        match self {
-            Self::One(control) => {
-                control.announce_subtrees(count, ROW.rate_per_s).map_err(|e| e.to_string())?;
-                Ok(u64::from(count))
-            }
-            Self::Batches(batches) => batches.announce_subtrees(count, BATCH, ROW.rate_per_s),
-        }
+/// Announces so many subtrees at the row's rate, and waits until the last is due.
+fn announce(control: &Control, by_calls: bool, count: u32) -> Result<(), String> {
+    if by_calls {
+        return control.announce_subtrees(count, ROW.rate_per_s).map_err(|e| e.to_string());
     }
+    control.announce_paced(count, ROW.rate_per_s).map_err(|e| e.to_string())?;
+    std::thread::sleep(Duration::from_secs(1) * count / ROW.rate_per_s);
+    Ok(())
 }
 
-fn publish_ours(publisher: &Ours, is_batched: bool, seconds: u32) -> Result<Outcome, String> {
+fn publish_ours(publisher: &Ours, by_calls: bool, seconds: u32) -> Result<Outcome, String> {
     let mut receiver = go_peer("receiver")?;
     let (addr, id) = publisher.addr()?;
     receiver.connect(&addr).map_err(|e| e.to_string())?;
@@ -110,16 +97,14 @@ fn publish_ours(publisher: &Ours, is_batched: bool, seconds: u32) -> Result<Outc
     let security = security(&mut receiver, &id)?;
     ask(&mut receiver, json!({"cmd": "count", "on": true}))?;
     std::thread::sleep(SETTLE);
-    let mut teller = match is_batched {
-        true => Teller::Batches(publisher.batches()?),
-        false => Teller::One(publisher.control()?),
-    };
-    teller.announce(ROW.rate_per_s / 4)?;
+    let control = publisher.control()?;
+    announce(&control, by_calls, ROW.rate_per_s / 4)?;
     std::thread::sleep(DRAIN);
     ask(&mut receiver, json!({"cmd": "count", "on": true}))?;
     let page = publisher.metrics()?;
     let before = Cpu::of(publisher.pid())?;
-    let sent = teller.announce(ROW.rate_per_s * seconds)?;
+    let sent = u64::from(ROW.rate_per_s * seconds);
+    announce(&control, by_calls, ROW.rate_per_s * seconds)?;
     std::thread::sleep(DRAIN);
     let (cpu_us, rss_mib) = cost(publisher.pid(), &before, sent)?;
     let page_after = publisher.metrics()?;

@@ -127,6 +127,10 @@ impl Node {
         Self { driven, news, hearing, connection: None }
     }
 
+    pub(super) async fn dial(&mut self, addr: &Multiaddr) {
+        self.connection = Some(self.driven.dial(addr).await);
+    }
+
     pub(super) async fn next(&mut self) -> News {
         soon(self.news.next()).await.unwrap()
     }
