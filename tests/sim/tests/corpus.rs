@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use peerage_sim::fuzz::{decode_wire, node_steps};
+use peerage_sim::fuzz::{decode_wire, node_frames, node_steps};
 
 /// Runs `body` on each file of `corpus/target`, and names the one that fails.
 fn replay(target: &str, least: usize, body: fn(&[u8])) {
@@ -27,4 +27,9 @@ fn every_case_of_wire_decoding_passes() {
 #[test]
 fn every_case_of_node_steps_passes() {
     replay("node_steps", 8, node_steps::run);
+}
+
+#[test]
+fn every_case_of_node_frames_passes() {
+    replay("node_frames", 8, node_frames::run);
 }

@@ -9,7 +9,7 @@ use peerage_proto::json::{
 };
 use peerage_proto::multiaddr::{Multiaddr, MultiaddrErrorKind};
 use peerage_proto::peer_id::PeerId;
-use peerage_proto::pubsub::{Message, Rpc, RpcLimits};
+use peerage_proto::pubsub::{Message, PeerRecord, Rpc, RpcLimits};
 use peerage_proto::{addr_cache, envelope, peer_addr_request};
 
 /// One case: the first byte chooses the decoder.
@@ -30,6 +30,9 @@ pub fn run(bytes: &[u8]) {
 }
 
 fn rpc(data: &[u8]) {
+    if let Ok(Some(record)) = PeerRecord::decode(data, 8) {
+        assert!(record.addrs.len() <= 8 && record.signing_bytes().len() <= data.len() + 32);
+    }
     let limits = RpcLimits::default();
     let Ok(rpc) = Rpc::decode(data, &limits) else { return };
     let mut again = Vec::new();

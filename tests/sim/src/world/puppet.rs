@@ -57,6 +57,14 @@ impl World {
         self.puppet_sends(end, link, frame);
     }
 
+    /// A puppet sends one frame of any content to `node`, if it is connected.
+    pub fn puppet_frame(&mut self, puppet: usize, node: usize, frame: &[u8]) {
+        let mut links = self.puppets[puppet].links.iter();
+        if let Some(link) = links.find(|(_, other)| **other == node).map(|(id, _)| *id) {
+            self.puppet_sends(self.nodes.len() + puppet, link, frame.to_vec());
+        }
+    }
+
     pub(super) fn puppet_dials(&mut self, end: End, target: End) {
         let event = Event::Reach { dialer: end, life: 0, op: None, peer: None, target };
         self.queue.push(self.now + 1000, event);
