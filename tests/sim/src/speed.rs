@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use crate::step::Step;
 use crate::world::{Options, World};
 
-/// Virtual time before anything is measured: meshes form.
-const WARM_UP_MS: u64 = 30_000;
+/// Virtual time that meshes have to form at most, before anything is measured; and what follows.
+const FORMED_WITHIN_MS: u64 = 300_000;
+const SETTLED_AFTER_MS: u64 = 5_000;
 /// Between two announcements of subtrees, in the whole world.
 const ANNOUNCED_EVERY_MS: u64 = 500;
 /// Between two statuses of one node: rarer than by default, so that their number does not grow with the square of the
@@ -17,6 +18,8 @@ pub const STATUS_EVERY: Duration = Duration::from_secs(60);
 /// What was measured.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Speed {
+    /// Whether every mesh had as many members as it wants at least, before anything was measured.
+    pub is_formed: bool,
     /// Virtual seconds for one real one.
     pub times_real: f64,
     /// Inputs of all nodes in a real second.
@@ -33,13 +36,14 @@ pub struct Speed {
 
 impl fmt::Display for Speed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { times_real, inputs_per_s, frames_per_s, delivered, duplicates, mesh } = self;
+        let Self { is_formed, times_real, inputs_per_s, frames_per_s, delivered, duplicates, mesh } = self;
         write!(
             f,
             "{times_real:.1} x real time, {inputs_per_s:.0} inputs/s, {frames_per_s:.0} frames per virtual second; \
              delivered {:.3} %, {duplicates:.2} duplicates, mesh of {mesh:.1}",
             delivered * 100.0
-        )
+        )?;
+        f.write_str(if *is_formed { "" } else { " (not all meshes had formed)" })
     }
 }
 
@@ -74,11 +78,22 @@ pub fn counts(world: &World) -> Counts {
     all
 }
 
+/// Whether every mesh of every node has as many members as it wants at least.
+pub fn are_meshed(world: &World) -> bool {
+    let is_meshed = |node| {
+        let Some(core) = world.core(node) else { return false };
+        let (mesh, low) = (core.view().router().mesh(), core.config().gossipsub.mesh_n_low as usize);
+        mesh.joined().all(|topic| mesh.members(topic).count() >= low)
+    };
+    (0..world.options().nodes as usize).all(is_meshed)
+}
+
 /// Runs a calm world of `nodes` for `secs` virtual seconds, with two announcements in each.
 pub fn measure(seed: u64, nodes: u32, secs: u64) -> Speed {
     let options = Options { puppets: 0, ..Options::calm(seed, nodes) };
     let mut world = World::fast(options, &|_, config| config.teranode.status_interval = STATUS_EVERY);
-    world.run_ms(WARM_UP_MS);
+    let is_formed = world.run_until(FORMED_WITHIN_MS, are_meshed);
+    world.run_ms(SETTLED_AFTER_MS);
     let (before, inputs, frames, started) =
         (counts(&world), world.inputs(), world.frames_sent(), Instant::now());
     for salt in 0..secs * 1000 / ANNOUNCED_EVERY_MS {
@@ -94,6 +109,7 @@ pub fn measure(seed: u64, nodes: u32, secs: u64) -> Speed {
     let (delivered, copies) = (after.delivered - before.delivered, after.copies - before.copies);
     let wanted = published * u64::from(nodes.saturating_sub(1)).max(1);
     Speed {
+        is_formed,
         times_real: secs as f64 / took,
         inputs_per_s: inputs as f64 / took,
         frames_per_s: frames as f64 / secs.max(1) as f64,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use peerage_core::Config;
 use peerage_sim::oracles::{self, Oracle};
-use peerage_sim::speed::{STATUS_EVERY, counts};
+use peerage_sim::speed::{STATUS_EVERY, are_meshed, counts};
 use peerage_sim::step::Step;
 use peerage_sim::watch::{Published, Watch};
 use peerage_sim::world::{KINDS, Options, World};
@@ -44,16 +44,6 @@ fn reached(messages: &[Published], nodes: usize, ms: u64) -> (usize, usize) {
 
 fn subtrees(watch: &Watch, since: u64, until: u64) -> Vec<Published> {
     watch.log().of("-subtree", since, until).cloned().collect()
-}
-
-/// Whether every mesh of every node has as many members as it wants at least.
-fn are_meshed(world: &World) -> bool {
-    let is_meshed = |node| {
-        let core = world.core(node).unwrap();
-        let (mesh, low) = (core.view().router().mesh(), core.config().gossipsub.mesh_n_low as usize);
-        mesh.joined().all(|topic| mesh.members(topic).count() >= low)
-    };
-    (0..world.options().nodes as usize).all(is_meshed)
 }
 
 /// Every message reaches every subscriber, and no node is sent more copies than its mesh explains.

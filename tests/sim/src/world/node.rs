@@ -182,7 +182,11 @@ pub fn config(options: &Options, end: End) -> Config {
         service.topics.mining_on = "miningon".into();
     }
     let mut config = Config::new(peer_of(options.seed, end), service);
-    let bootstrap = (0..options.nodes.min(2) as End).filter(|other| *other != end);
+    // Two are known to all; in large worlds there are more of them, two for each node.
+    let hubs = options.nodes as End / 25;
+    let first = if hubs > 2 { end } else { 0 };
+    let hub = |nth: End| (first + nth) % hubs.max(2);
+    let bootstrap = (0..2).map(hub).filter(|other| *other != end && *other < options.nodes as End);
     let (low_water, high_water) = if options.nodes > 12 { (8, 12) } else { (25, 35) };
     config.conn = conn::Config {
         listen: vec![addr_of(end)],
