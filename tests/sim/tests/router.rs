@@ -184,6 +184,20 @@ fn a_stream_that_ends_is_made_good_for_within_seconds() {
     world.assert_clean();
 }
 
+#[test]
+fn of_two_neighbours_each_has_the_other_in_its_mesh_or_neither() {
+    let (mut world, _) = watched(calm(19, 20), oracles::all());
+    world.run_ms(30_000);
+    for node in 0..5 {
+        world.apply(Step::Crash { node });
+        world.run_ms(5_000);
+        world.apply(Step::Restart { node });
+        world.run_ms(5_000);
+    }
+    world.check_agreement();
+    world.assert_clean();
+}
+
 /// What nodes counted of what puppets did, by name.
 fn mischief(world: &World) -> Vec<(&'static str, u64)> {
     let mut all = Vec::new();

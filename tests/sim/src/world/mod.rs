@@ -49,6 +49,9 @@ const CHECK_EVERY: u64 = 64;
 /// Inputs of a node at one moment, at most: more is a spin.
 const INPUTS_PER_MOMENT_MAX: u32 = 10_000;
 
+/// How long GRAFTs and PRUNEs may be on their way.
+const AGREED_WITHIN_S: u64 = 15;
+
 /// An oracle saw something that must not be.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Violation {
@@ -320,6 +323,49 @@ impl World {
             if let Some(problem) = problem {
                 self.violate("rest", node, problem);
             }
+        }
+    }
+
+    /// Pairs of nodes of which only the first has the other in its mesh of a topic.
+    fn one_sided(&self) -> BTreeSet<(usize, usize, Bytes)> {
+        let of_peer: BTreeMap<PeerId, usize> =
+            (0..self.nodes.len()).map(|node| (self.nodes[node].peer, node)).collect();
+        let mut found = BTreeSet::new();
+        for node in 0..self.nodes.len() {
+            let Some(core) = self.core(node) else { continue };
+            let mesh = core.view().router().mesh();
+            for (topic, member) in
+                mesh.joined().flat_map(|topic| mesh.members(topic).map(move |member| (topic, member)))
+            {
+                let Some(other) = of_peer.get(member) else { continue };
+                let back = self.core(*other).is_some_and(|core| {
+                    core.view().router().mesh().members(topic).any(|peer| *peer == self.nodes[node].peer)
+                });
+                if !back {
+                    found.insert((node, *other, topic.0.clone()));
+                }
+            }
+        }
+        found
+    }
+
+    /// Meshes agree: of two neighbours both have the other in their mesh, or none.
+    pub fn check_agreement(&mut self) {
+        let mut lasting = self.one_sided();
+        for _ in 0..AGREED_WITHIN_S {
+            if lasting.is_empty() {
+                return;
+            }
+            self.run_ms(1000);
+            lasting = lasting.intersection(&self.one_sided()).cloned().collect();
+        }
+        if let Some((node, other, topic)) = lasting.first() {
+            let topic = String::from_utf8_lossy(topic);
+            self.violate(
+                "agreement",
+                *node,
+                format!("{other} is in its mesh of {topic}, and not the other way"),
+            );
         }
     }
 
