@@ -1,5 +1,6 @@
 //! Signatures of messages: made with our key, and checked as Go checks them, so that one network judges alike.
 
+use std::collections::HashMap;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -22,6 +23,7 @@ const INLINE_MAX: usize = 16;
 pub struct Signatures {
     key: Keypair,
     unblock: Unblock,
+    keys: Keys,
     sender: mpsc::UnboundedSender<(OpId, Vec<CheckEnd>)>,
     receiver: mpsc::UnboundedReceiver<(OpId, Vec<CheckEnd>)>,
 }
@@ -36,7 +38,7 @@ impl Signatures {
     /// Signs with `key`. Long work is handed to `unblock`.
     pub fn new(key: Keypair, unblock: Unblock) -> Self {
         let (sender, receiver) = mpsc::unbounded();
-        Self { key, unblock, sender, receiver }
+        Self { key, unblock, keys: Keys::default(), sender, receiver }
     }
 
     /// A signature over `bytes`.
@@ -48,15 +50,19 @@ impl Signatures {
     }
 
     /// Begins to check. How it ended is told by [`poll_next`](Self::poll_next).
-    pub fn check(&self, op: OpId, checks: Vec<Check>) {
+    pub fn check(&mut self, op: OpId, checks: Vec<Check>) {
         let mut job = Job { op, ends: vec![CheckEnd::Unknown; checks.len()], sender: self.sender.clone() };
         let is_short = checks.len() <= INLINE_MAX;
-        let mut work = move || {
+        let mut work = move |keys: &mut Keys| {
             for (end, check) in job.ends.iter_mut().zip(&checks) {
-                *end = judge(check);
+                *end = judge_knowing(keys, check);
             }
         };
-        if is_short { work() } else { (self.unblock)(Box::new(work)) }
+        if is_short {
+            work(&mut self.keys)
+        } else {
+            (self.unblock)(Box::new(move || work(&mut Keys::default())))
+        }
     }
 
     /// The next checks that ended.
@@ -94,11 +100,37 @@ struct PublicKey {
 const RSA: i32 = 0;
 const ED25519: i32 = 1;
 
+/// Authors' keys as points of the curve: to find the point takes a tenth of a check, and authors come again.
+#[derive(Debug, Default)]
+struct Keys(HashMap<[u8; 32], VerifyingKey>);
+
+/// Keys that are kept. With more, all are found anew.
+const KEYS_MAX: usize = 1024;
+
+impl Keys {
+    fn find(&mut self, key: &[u8]) -> Option<VerifyingKey> {
+        let key: [u8; 32] = key.try_into().ok()?;
+        if let Some(found) = self.0.get(&key) {
+            return Some(*found);
+        }
+        let found = VerifyingKey::from_bytes(&key).ok()?;
+        if self.0.len() >= KEYS_MAX {
+            self.0.clear();
+        }
+        self.0.insert(key, found);
+        Some(found)
+    }
+}
+
 /// How one check ends.
 pub fn judge(check: &Check) -> CheckEnd {
+    judge_knowing(&mut Keys::default(), check)
+}
+
+fn judge_knowing(keys: &mut Keys, check: &Check) -> CheckEnd {
     let (signed, signature) = (&check.signed[..], &check.signature[..]);
     let is_valid = match &check.key {
-        AuthorKey::Ed25519(key) => ed25519(key, signed, signature),
+        AuthorKey::Ed25519(key) => ed25519(keys, key, signed, signature),
         AuthorKey::Other(key) => {
             let key = PublicKey::decode(key.clone()).ok();
             let Some((kind, data)) = key.and_then(|key| key.kind.zip(key.data)) else {
@@ -106,7 +138,7 @@ pub fn judge(check: &Check) -> CheckEnd {
             };
             match kind {
                 RSA => rsa(&data, signed, signature),
-                ED25519 => ed25519(&data, signed, signature),
+                ED25519 => ed25519(keys, &data, signed, signature),
                 _ => return CheckEnd::Unknown,
             }
         }
@@ -116,10 +148,8 @@ pub fn judge(check: &Check) -> CheckEnd {
 
 /// As Go's `crypto/ed25519`: without cofactor, R compared byte by byte, no S beyond the group's order, and keys of small order or
 /// odd encoding taken. `verify_strict` refuses these, and a check of many at once takes what Go refuses.
-fn ed25519(key: &[u8], signed: &[u8], signature: &[u8]) -> bool {
-    let (Ok(key), Ok(signature)) = (VerifyingKey::try_from(key), Signature::try_from(signature)) else {
-        return false;
-    };
+fn ed25519(keys: &mut Keys, key: &[u8], signed: &[u8], signature: &[u8]) -> bool {
+    let (Some(key), Ok(signature)) = (keys.find(key), Signature::try_from(signature)) else { return false };
     key.verify(signed, &signature).is_ok()
 }
 
@@ -235,6 +265,25 @@ mod tests {
         {
             assert_eq!(judge_key(broken), CheckEnd::Invalid, "{broken:?}");
         }
+    }
+
+    #[test]
+    fn a_key_that_was_seen_is_known_and_no_more_are_kept_than_there_is_room_for() {
+        let mut keys = Keys::default();
+        for _ in 0..2 {
+            for (name, check, end) in ed25519_vectors() {
+                assert_eq!(judge_knowing(&mut keys, &check), end, "{name}");
+            }
+        }
+        let known = keys.0.len();
+        for n in 0..2 * KEYS_MAX as u64 {
+            let mut seed = [0; 32];
+            seed[..8].copy_from_slice(&n.to_le_bytes());
+            let key = ed25519_dalek::SigningKey::from_bytes(&seed).verifying_key();
+            assert_eq!(keys.find(key.as_bytes()), Some(key));
+            assert!(keys.0.len() <= KEYS_MAX);
+        }
+        assert!(known > 0);
     }
 
     #[test]
