@@ -351,6 +351,9 @@ impl World {
 
     /// Meshes agree: of two neighbours both have the other in their mesh, or none.
     pub fn check_agreement(&mut self) {
+        if self.options.has(Fault::Choke) {
+            return; // What is swallowed without a word is never made good for.
+        }
         let mut lasting = self.one_sided();
         for _ in 0..AGREED_WITHIN_S {
             if lasting.is_empty() {
