@@ -179,3 +179,17 @@ fn promises_that_are_not_kept_end() {
     let broken = world.core(0).map(|core| core.view().router().tally().promises_broken);
     assert_eq!(broken, Some(1));
 }
+
+/// A handshake that a partition cut was forgotten, and its dial never answered: two of them, and a node stayed alone.
+#[test]
+fn a_dial_that_a_partition_cut_is_answered() {
+    let script = "peerage steps 1
+seed 20427 nodes 4 puppets 4 latency_ms 400 faults 2
+advance 284
+partition 2228203119746336844
+advance 408
+";
+    let script = Script::parse(script).unwrap_or_else(|error| panic!("{error}"));
+    let outcome = peerage_sim::run::run(&script);
+    assert_eq!(outcome.failure(), None, "{outcome:?}");
+}

@@ -267,7 +267,7 @@ impl World {
 
     /// Resets a link: both ends learn of it, each in its own time.
     pub fn reset(&mut self, link: u64) {
-        let open: Vec<u64> = self.links.iter().filter(|(_, link)| !link.cut).map(|(id, _)| *id).collect();
+        let open: Vec<u64> = self.links.iter().filter(|(_, link)| link.passes()).map(|(id, _)| *id).collect();
         if let Some(id) = pick(&open, link) {
             self.cut(id);
         }
@@ -286,7 +286,8 @@ impl World {
     /// The network falls apart by the bits of `mask`; 0 makes it whole.
     pub fn partition(&mut self, mask: u64) {
         self.partition = mask;
-        let crossing = |link: &Link| !link.cut && !self.are_reachable(link.ends[0], link.ends[1]);
+        // A handshake that is under way expires: its dial is answered then.
+        let crossing = |link: &Link| link.passes() && !self.are_reachable(link.ends[0], link.ends[1]);
         let ids: Vec<u64> = self.links.iter().filter(|(_, link)| crossing(link)).map(|(id, _)| *id).collect();
         ids.into_iter().for_each(|id| self.cut(id));
     }
