@@ -317,7 +317,9 @@ impl Outboxes {
     /// may wait.
     pub fn is_congested(&self, bounds: &Bounds) -> bool {
         let half = bounds.class_bytes_max[Class::High as usize] / 2;
-        self.by_peer.values().any(|outbox| outbox.is_open && outbox.high.bytes > half)
+        // Asked at each input: nobody is looked at while all together have less than that.
+        self.shares.used() > half
+            && self.by_peer.values().any(|outbox| outbox.is_open && outbox.high.bytes > half)
     }
 
     /// Number of peers.

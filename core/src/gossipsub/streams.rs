@@ -83,6 +83,8 @@ state! {
         inbound_until: Option<Instant>,
         /// Topics that we told it on the stream that stands.
         told: BTreeSet<TopicName>,
+        /// The version of our topics that these are; 0 for none.
+        told_version: u64,
     }
 }
 
@@ -92,6 +94,13 @@ state! {
     pub struct Streams {
         peers: BTreeMap<PeerId, OfPeer>,
         rng: Rng,
+    }
+}
+
+impl OfPeer {
+    fn forget_told(&mut self) {
+        self.told.clear();
+        self.told_version = 0;
     }
 }
 
@@ -146,6 +155,7 @@ impl Streams {
             before: BTreeSet::new(),
             inbound_until: None,
             told: BTreeSet::new(),
+            told_version: 0,
         };
         self.peers.insert(peer, streams);
         true
@@ -158,7 +168,7 @@ impl Streams {
         let expected = streams.outbound == Outbound::Opening(connection);
         if expected {
             streams.outbound = Outbound::Open(connection);
-            streams.told.clear();
+            streams.forget_told();
         }
         expected
     }
@@ -177,7 +187,7 @@ impl Streams {
         if !is_ours {
             return Ended::Wait;
         }
-        streams.told.clear();
+        streams.forget_told();
         if end == StreamEnd::Unsupported {
             streams.outbound = Outbound::Unsupported(connection);
             return Ended::Unsupported;
@@ -215,7 +225,7 @@ impl Streams {
             streams.outbound = Outbound::Opening(next);
             streams.reopenings = 0;
             streams.backoff.reset();
-            streams.told.clear();
+            streams.forget_told();
             closed.open = Some(next);
         }
         closed
@@ -269,7 +279,7 @@ impl Streams {
         streams.inbound_until = None;
         let again = core::mem::replace(&mut streams.had_inbound, true);
         if again {
-            streams.told.clear();
+            streams.forget_told();
         }
         again
     }
@@ -278,7 +288,7 @@ impl Streams {
     /// again, which wakes those that sleep, and has a while to open another.
     pub fn lose_inbound(&mut self, now: Instant, peer: &PeerId, topics: BTreeSet<TopicName>) {
         let Some(streams) = self.peers.get_mut(peer) else { return };
-        streams.told.clear();
+        streams.forget_told();
         streams.before = topics;
         streams.inbound_until = Some(now.after(INBOUND_WITHIN));
     }
@@ -322,14 +332,15 @@ impl Streams {
     }
 
     /// What `peer` is to be told so that it knows of `joined` and of no other topic: each topic and whether it is joined.
-    /// It counts as told.
+    /// It counts as told. Every change of `joined` has another `version`, from 1 on.
     pub fn untold(
         &mut self,
         peer: &PeerId,
         joined: &BTreeSet<TopicName>,
+        version: u64,
     ) -> alloc::vec::Vec<(TopicName, bool)> {
         let Some(streams) = self.peers.get_mut(peer) else { return alloc::vec::Vec::new() };
-        if streams.told == *joined {
+        if core::mem::replace(&mut streams.told_version, version) == version {
             return alloc::vec::Vec::new();
         }
         let left = streams.told.difference(joined).map(|topic| (topic.clone(), false));
@@ -447,14 +458,14 @@ mod tests {
         let mut streams = open();
         let topics =
             |names: &[&str]| names.iter().map(|name| TopicName::from(*name)).collect::<BTreeSet<_>>();
-        let untold = streams.untold(&peer(), &topics(&["a", "b"]));
+        let untold = streams.untold(&peer(), &topics(&["a", "b"]), 1);
         assert_eq!(untold, [("a".into(), true), ("b".into(), true)]);
-        assert_eq!(streams.untold(&peer(), &topics(&["a", "b"])), []);
-        let untold = streams.untold(&peer(), &topics(&["b", "c"]));
+        assert_eq!(streams.untold(&peer(), &topics(&["a", "b"]), 1), []);
+        let untold = streams.untold(&peer(), &topics(&["b", "c"]), 2);
         assert_eq!(untold, [("a".into(), false), ("c".into(), true)]);
         let _ = streams.on_ended(secs(1), &peer(), A, StreamEnd::Closed);
         let _ = streams.reopen(secs(9));
         assert!(streams.on_opened(&peer(), A));
-        assert_eq!(streams.untold(&peer(), &topics(&["b"])), [("b".into(), true)]);
+        assert_eq!(streams.untold(&peer(), &topics(&["b"]), 3), [("b".into(), true)]);
     }
 }

@@ -59,6 +59,8 @@ state! {
         /// Topics that are joined, by their name on the wire.
         joined: BTreeMap<TopicName, Topic>,
         names: BTreeSet<TopicName>,
+        /// Raised with each change of them.
+        names_version: u64,
         streams: Streams,
         peers: Peers,
         mesh: Mesh,
@@ -127,6 +129,7 @@ impl Router {
         Self {
             joined: BTreeMap::new(),
             names: BTreeSet::new(),
+            names_version: 1,
             streams: Streams::new(seed),
             peers: Peers::new(&peers::Bounds {
                 peers_max,
@@ -338,7 +341,7 @@ impl Router {
         while let Some(peer) = hand.conns.outboxes_mut().next_ready() {
             let Some(connection) = self.streams.connection(&peer) else { continue };
             let mut frames = Vec::new();
-            let untold = self.streams.untold(&peer, &self.names);
+            let untold = self.streams.untold(&peer, &self.names, self.names_version);
             if !untold.is_empty() {
                 let frame = control_frames::subscriptions(&untold);
                 hand.conns.outboxes_mut().sent_directly(&peer, frame.len() as u64);

@@ -43,6 +43,7 @@ impl Router {
             return;
         }
         self.names.insert(name.clone());
+        self.names_version = self.names_version.saturating_add(1);
         self.tell_everybody(hand.conns);
         let changes = self.with_mesh(hand.now(), hand.setup, |mesh, around| mesh.join(name.clone(), around));
         self.send_changes(hand, changes);
@@ -59,6 +60,7 @@ impl Router {
             return;
         }
         self.names.remove(&name);
+        self.names_version = self.names_version.saturating_add(1);
         self.tell_everybody(hand.conns);
         let changes = self.with_mesh(hand.now(), hand.setup, |mesh, around| mesh.leave(&name, around));
         self.send_changes(hand, changes);
