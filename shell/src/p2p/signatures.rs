@@ -100,7 +100,7 @@ struct PublicKey {
 const RSA: i32 = 0;
 const ED25519: i32 = 1;
 
-/// Authors' keys as points of the curve: to find the point takes a tenth of a check, and authors come again.
+/// Authors' keys as points of the curve: to find the point takes a square root, and authors come again.
 #[derive(Debug, Default)]
 struct Keys(HashMap<[u8; 32], VerifyingKey>);
 
