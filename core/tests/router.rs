@@ -4,6 +4,7 @@
 
 mod rig;
 
+use peerage_core::gossipsub::policy::Policy;
 use peerage_core::gossipsub::stream::{Check, CheckEnd};
 use peerage_core::op::OpId;
 use peerage_core::proto::pubsub::{Control, IDontWant, IHave, Message, Rpc};
@@ -224,4 +225,51 @@ fn a_forged_copy_from_every_member_but_one_keeps_the_true_message_from_nobody() 
     let done = verified(&mut rig, checks[0].0, &[CheckEnd::Valid]);
     assert_eq!(got_message(&done), [1, 2, 3, 4, 5]);
     assert_eq!(deliveries(&rig), 1);
+}
+
+fn with_config(change: impl FnOnce(&mut peerage_core::Config)) -> Rig {
+    let network = peerage_core::proto::network::Network::Regtest;
+    let teranode = peerage_core::teranode::Config {
+        allow_private_urls: true,
+        ..peerage_core::teranode::Config::new(network)
+    };
+    let mut config = peerage_core::Config::new(us(), teranode);
+    config.conn.allow_private = true;
+    change(&mut config);
+    let mut rig = Rig::with(config);
+    rig.start();
+    rig.signs = false;
+    rig
+}
+
+#[test]
+fn what_its_topic_does_not_ask_to_be_signed_is_delivered_and_handed_on_at_once() {
+    let mut rig = with_config(|config| config.gossipsub.policies = vec![(TOPIC.into(), Policy::Sourced)]);
+    member(&mut rig, 1);
+    member(&mut rig, 2);
+    let (sample, author) = (Sent::default(), peer(AUTHOR));
+    let message = Message { signature: None, from: Some(author.as_bytes()), ..sample.message() };
+    let done = rig.rpc(peer(1), &Rpc { publish: vec![message], ..Rpc::default() });
+    assert!(verifies(&done).is_empty());
+    assert_eq!((deliveries(&rig), got_message(&done)), (1, vec![2]));
+}
+
+#[test]
+fn a_copy_whose_check_finds_no_room_is_forgotten_at_once() {
+    let mut rig = with_config(|config| {
+        config.limits.ops_inflight_max = 16;
+        config.limits.produce_inflight_max = 2;
+        config.limits.publish_inflight_max = 2;
+    });
+    let mut begun = 0u8;
+    loop {
+        let next = Sent { seqno: [begun; 8], data: inner(begun), ..Sent::default() };
+        if verifies(&send(&mut rig, peer(1), &next)).is_empty() {
+            break;
+        }
+        begun += 1;
+        assert!(begun < 20, "there is no room for so many");
+    }
+    let seen = rig.node.view().router().seen();
+    assert_eq!((seen.outcomes().unchecked, seen.len().0), (1, begun.into()));
 }

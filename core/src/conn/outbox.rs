@@ -230,7 +230,10 @@ impl Outboxes {
     /// Takes in a frame for `peer`. `false` if there is no room for it, or no such peer.
     pub fn push(&mut self, now: Instant, bounds: &Bounds, peer: PeerId, class: Class, frame: Bytes) -> bool {
         let bytes = frame.len() as u64;
-        let Some(outbox) = self.by_peer.get_mut(&peer) else { return false };
+        let Some(outbox) = self.by_peer.get_mut(&peer) else {
+            bump(&mut self.outcomes_mut(class).refused);
+            return false;
+        };
         let is_open = outbox.is_open;
         let queue = outbox.queue(class);
         let fits =

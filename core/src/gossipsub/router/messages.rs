@@ -66,16 +66,15 @@ impl Router {
             self.on_message(hand, peer, message, &mut batch);
         }
         let Batch { identities, checks } = batch;
-        if checks.is_empty() {
-            return;
-        }
-        match hand.cx.begin(Purpose::Verify) {
+        match (!checks.is_empty()).then(|| hand.cx.begin(Purpose::Verify)).flatten() {
             Some(op) => {
                 self.verifying.insert(op, identities);
                 hand.cx.push(Action::Verify { op, checks });
             }
             None => self.checked.extend(identities.into_iter().map(|identity| (identity, CheckEnd::Unknown))),
         }
+        // What is not signed, or finds no room for its check, waits for nobody.
+        self.act_on_checks(hand);
     }
 
     fn on_message<S: Sink<input::Action>>(
