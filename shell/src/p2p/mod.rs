@@ -8,6 +8,8 @@ pub mod dial_guard;
 pub mod driver;
 mod frames;
 pub mod gate;
+#[cfg(feature = "tls")]
+mod gathered;
 pub mod links;
 pub mod messages;
 pub mod ports;

@@ -73,6 +73,7 @@ mod security {
     };
     use libp2p::{PeerId, noise, tls};
 
+    use super::super::gathered::Gathered;
     use super::Duplex;
 
     type Both = SelectUpgrade<tls::Config, noise::Config>;
@@ -95,11 +96,12 @@ mod security {
         }
     }
 
-    type Secured<C> = Either<tls::TlsStream<C>, noise::Output<C>>;
+    type Secured<C> = Either<Gathered<tls::TlsStream<C>>, noise::Output<C>>;
 
-    fn factor<A, B>(either: Either<(PeerId, A), (PeerId, B)>) -> (PeerId, Either<A, B>) {
+    /// Noise gathers by itself.
+    fn factor<A, B>(either: Either<(PeerId, A), (PeerId, B)>) -> (PeerId, Either<Gathered<A>, B>) {
         match either {
-            Either::Left((peer, stream)) => (peer, Either::Left(stream)),
+            Either::Left((peer, stream)) => (peer, Either::Left(Gathered::new(stream))),
             Either::Right((peer, stream)) => (peer, Either::Right(stream)),
         }
     }
