@@ -189,6 +189,11 @@ impl P2p {
             if let Poll::Ready((op, ends)) = self.signatures.poll_next(cx) {
                 return Poll::Ready(Input::Op(op, OpResult::Verified(ends)));
             }
+            if self.signatures.is_full()
+                && let Some(input) = self.next_checked()
+            {
+                return Poll::Ready(input);
+            }
             if let Some(input) = self.next_news() {
                 return Poll::Ready(input);
             }
@@ -207,11 +212,17 @@ impl P2p {
             }
             match self.swarm.poll_next_unpin(cx) {
                 Poll::Ready(Some(event)) => self.on_swarm_event(event),
-                Poll::Ready(None) | Poll::Pending => return Poll::Pending,
+                Poll::Ready(None) | Poll::Pending => {
+                    return self.next_checked().map_or(Poll::Pending, Poll::Ready);
+                }
             }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    fn next_checked(&mut self) -> Option<Input> {
+        self.signatures.check_waiting().map(|(op, ends)| Input::Op(op, OpResult::Verified(ends)))
     }
 
     /// Starts an action about connections.

@@ -1,6 +1,6 @@
 //! Signatures of messages: made with our key, and checked as Go checks them, so that one network judges alike.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use ring::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 /// Runs work that blocks where it blocks nobody.
 pub type Unblock = Box<dyn Fn(Box<dyn FnOnce() + Send>) + Send>;
 
-/// Checks made at once. More would keep the loop from everything else for longer than a millisecond or so.
+/// Checks made where the loop runs. More would keep it from everything else for longer than a millisecond or so.
 const INLINE_MAX: usize = 16;
 
 /// Signs and checks.
@@ -24,6 +24,8 @@ pub struct Signatures {
     key: Keypair,
     unblock: Unblock,
     keys: Keys,
+    /// Few checks each.
+    waiting: VecDeque<(OpId, Vec<Check>)>,
     sender: mpsc::UnboundedSender<(OpId, Vec<CheckEnd>)>,
     receiver: mpsc::UnboundedReceiver<(OpId, Vec<CheckEnd>)>,
 }
@@ -38,7 +40,7 @@ impl Signatures {
     /// Signs with `key`. Long work is handed to `unblock`.
     pub fn new(key: Keypair, unblock: Unblock) -> Self {
         let (sender, receiver) = mpsc::unbounded();
-        Self { key, unblock, keys: Keys::default(), sender, receiver }
+        Self { key, unblock, keys: Keys::default(), waiting: VecDeque::new(), sender, receiver }
     }
 
     /// A signature over `bytes`.
@@ -49,23 +51,34 @@ impl Signatures {
         self.key.sign(bytes).map(Bytes::from).map_err(|error| error.to_string())
     }
 
-    /// Begins to check. How it ended is told by [`poll_next`](Self::poll_next).
+    /// Begins to check. How it ended is told by [`check_waiting`](Self::check_waiting) for few, by
+    /// [`poll_next`](Self::poll_next) for many.
     pub fn check(&mut self, op: OpId, checks: Vec<Check>) {
-        let mut job = Job { op, ends: vec![CheckEnd::Unknown; checks.len()], sender: self.sender.clone() };
-        let is_short = checks.len() <= INLINE_MAX;
-        let mut work = move |keys: &mut Keys| {
-            for (end, check) in job.ends.iter_mut().zip(&checks) {
-                *end = judge_knowing(keys, check);
-            }
-        };
-        if is_short {
-            work(&mut self.keys)
-        } else {
-            (self.unblock)(Box::new(move || work(&mut Keys::default())))
+        if checks.len() <= INLINE_MAX {
+            return self.waiting.push_back((op, checks));
         }
+        let mut job = Job { op, ends: vec![CheckEnd::Unknown; checks.len()], sender: self.sender.clone() };
+        (self.unblock)(Box::new(move || {
+            let mut keys = Keys::default();
+            for (end, check) in job.ends.iter_mut().zip(&checks) {
+                *end = judge_knowing(&mut keys, check);
+            }
+        }));
     }
 
-    /// The next checks that ended.
+    /// Whether so many checks wait that they should not wait for more.
+    pub fn is_full(&self) -> bool {
+        self.waiting.len() >= INLINE_MAX
+    }
+
+    /// Makes the checks that have waited longest. To be asked when there is nothing else to do: copies that come meanwhile
+    /// need no check, and are not sent to whom they came from.
+    pub fn check_waiting(&mut self) -> Option<(OpId, Vec<CheckEnd>)> {
+        let (op, checks) = self.waiting.pop_front()?;
+        Some((op, checks.iter().map(|check| judge_knowing(&mut self.keys, check)).collect()))
+    }
+
+    /// The next checks made elsewhere that ended.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<(OpId, Vec<CheckEnd>)> {
         match self.receiver.poll_next_unpin(cx) {
             Poll::Ready(Some(ended)) => Poll::Ready(ended),
@@ -287,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn many_checks_are_made_elsewhere_and_end_even_if_nobody_makes_them() {
+    fn few_checks_wait_and_many_are_made_elsewhere_and_end_even_if_nobody_makes_them() {
         type Work = Box<dyn FnOnce() + Send>;
         let elsewhere = Arc::<Mutex<Vec<Work>>>::default();
         let queue = Arc::clone(&elsewhere);
@@ -300,9 +313,17 @@ mod tests {
             Poll::Ready((op, ends)) => Some((op, ends)),
             Poll::Pending => None,
         };
-        let few = ops.begin(());
-        signatures.check(few, vec![check.clone(); INLINE_MAX]);
-        assert_eq!(ended(&mut signatures), Some((few, vec![CheckEnd::Valid; INLINE_MAX])));
+        let few: Vec<_> = (0..INLINE_MAX).map(|_| ops.begin(())).collect();
+        for op in &few {
+            assert!(!signatures.is_full());
+            signatures.check(*op, vec![check.clone(); INLINE_MAX]);
+        }
+        assert!(signatures.is_full());
+        assert_eq!(ended(&mut signatures), None);
+        for op in few {
+            assert_eq!(signatures.check_waiting(), Some((op, vec![CheckEnd::Valid; INLINE_MAX])));
+        }
+        assert_eq!(signatures.check_waiting(), None);
         for end in [CheckEnd::Valid, CheckEnd::Unknown] {
             let many = ops.begin(());
             signatures.check(many, vec![check.clone(); INLINE_MAX + 1]);
