@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use peerage_shell::cli;
-use peerage_smol::runtime::{Smol, block_on};
+use peerage_smol::runtime::{Smol, run};
 
 fn main() -> ExitCode {
-    cli::main("peerage-smol", |work| block_on(async { work(Arc::new(Smol)).await }))
+    cli::main("peerage-smol", |work| run(work(Arc::new(Smol))))
 }

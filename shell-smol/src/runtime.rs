@@ -1,11 +1,12 @@
-//! The five things, by smol's parts.
+//! The six things, by smol's parts.
 
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
-use async_io::Async;
+use async_io::{Async, Timer};
 use futures::channel::mpsc;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -13,7 +14,7 @@ use futures::{FutureExt as _, StreamExt as _};
 use futures_timer::Delay;
 use libp2p::core::Transport as _;
 use peerage_shell::p2p::{RawTransport, Socket};
-use peerage_shell::runtime::{Listener, Runtime};
+use peerage_shell::runtime::{Alarm, Listener, Runtime};
 
 use crate::transport::{Stream, connect, transport};
 
@@ -32,6 +33,12 @@ pub fn block_on<T>(main: impl Future<Output = T>) -> T {
     async_io::block_on(EXECUTOR.run(main))
 }
 
+/// The same with `main` as a task like the others: woken by one it follows at once, and the system is not asked between the
+/// two.
+pub fn run<T: Send + 'static>(main: impl Future<Output = T> + Send + 'static) -> T {
+    block_on(EXECUTOR.spawn(main))
+}
+
 /// smol's executor, async-io's reactor, and the `blocking` pool.
 #[derive(Clone, Copy, Debug)]
 pub struct Smol;
@@ -39,6 +46,10 @@ pub struct Smol;
 impl Runtime for Smol {
     fn spawn(&self, task: BoxFuture<'static, ()>) {
         spawn(task);
+    }
+
+    fn alarm(&self) -> Box<dyn Alarm> {
+        Box::new(Ring(Timer::never()))
     }
 
     fn unblock(&self, work: Box<dyn FnOnce() + Send>) {
@@ -70,6 +81,19 @@ impl Runtime for Smol {
             }
         });
         Ok(told.boxed())
+    }
+}
+
+#[derive(Debug)]
+struct Ring(Timer);
+
+impl Alarm for Ring {
+    fn set(&mut self, at: Instant) {
+        self.0.set_at(at);
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.poll_unpin(cx).map(|_| ())
     }
 }
 

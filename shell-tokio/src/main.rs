@@ -17,8 +17,9 @@ fn main() -> ExitCode {
             .max_blocking_threads(4)
             .build()
             .map_err(|error| Fault::new(code::SYSTEM, format!("tokio: {error}"), ""))?;
-        let outcome = tokio.block_on(async { work(Arc::new(runtime::Tokio)).await });
+        // A task of its own: woken by another it follows at once, and the system is not asked between the two.
+        let outcome = tokio.block_on(async { tokio::spawn(work(Arc::new(runtime::Tokio))).await });
         tokio.shutdown_background();
-        outcome
+        outcome.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
     })
 }

@@ -1,7 +1,10 @@
-//! The five things, by tokio.
+//! The six things, by tokio.
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
 
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -9,9 +12,10 @@ use futures::{FutureExt as _, StreamExt as _};
 use libp2p::core::Transport as _;
 use libp2p::{dns, tcp};
 use peerage_shell::p2p::{CANNOT_RESOLVE, DialGuard, RawTransport, Socket};
-use peerage_shell::runtime::{Listener, Runtime};
+use peerage_shell::runtime::{Alarm, Listener, Runtime};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Sleep, sleep_until};
 use tokio_util::compat::TokioAsyncReadCompatExt as _;
 
 /// The tokio runtime that runs this thread.
@@ -21,6 +25,10 @@ pub(crate) struct Tokio;
 impl Runtime for Tokio {
     fn spawn(&self, task: BoxFuture<'static, ()>) {
         tokio::spawn(task);
+    }
+
+    fn alarm(&self) -> Box<dyn Alarm> {
+        Box::new(Ring(Box::pin(sleep_until(Instant::now().into()))))
     }
 
     fn unblock(&self, work: Box<dyn FnOnce() + Send>) {
@@ -86,6 +94,20 @@ fn is_unresolved(error: &dns::Error<io::Error>) -> bool {
         dns::Error::ResolveError(_) | dns::Error::TooManyLookups => true,
         dns::Error::Dial(errors) => errors.iter().all(is_unresolved),
         dns::Error::Transport(_) | dns::Error::MultiaddrNotSupported(_) => false,
+    }
+}
+
+/// Rings at whole milliseconds, never too early.
+#[derive(Debug)]
+struct Ring(Pin<Box<Sleep>>);
+
+impl Alarm for Ring {
+    fn set(&mut self, at: Instant) {
+        self.0.as_mut().reset(at.into());
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.poll_unpin(cx)
     }
 }
 

@@ -1,10 +1,12 @@
-//! The five things that a runtime supplies. Everything else is written once, here in the neutral shell.
+//! The six things that a runtime supplies. Everything else is written once, here in the neutral shell.
 
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
 
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -15,6 +17,8 @@ use crate::p2p::{RawTransport, Socket};
 pub trait Runtime: Send + Sync + 'static {
     /// Runs a task to its end.
     fn spawn(&self, task: BoxFuture<'static, ()>);
+    /// A timer that rings in the runtime's own loop. It is for what rings often: the timers of libraries wake a thread first.
+    fn alarm(&self) -> Box<dyn Alarm>;
     /// Runs work that blocks where it blocks nobody.
     fn unblock(&self, work: Box<dyn FnOnce() + Send>);
     /// Accepts from a listening socket that is in non-blocking mode.
@@ -39,6 +43,14 @@ pub trait Runtime: Send + Sync + 'static {
 
 /// A runtime, shared.
 pub type Shared = Arc<dyn Runtime>;
+
+/// A timer. A new one is set to nothing in particular.
+pub trait Alarm: Send + std::fmt::Debug {
+    /// Sets it to this time and to no other.
+    fn set(&mut self, at: Instant);
+    /// Ready once the time has come; the task is woken then. Not to be asked again until it is set again.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+}
 
 /// A listening socket.
 pub trait Listener: Send {

@@ -5,14 +5,14 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures::FutureExt as _;
-use futures_timer::Delay;
 use peerage_core::input::{Input, OpResult};
 use peerage_core::op::OpId;
 use peerage_core::teranode::Input as TeranodeInput;
 use peerage_core::teranode::chain::{Answer, Block, Event, FsmState, Query, QueryError, Status};
 use peerage_proto::header::BlockHeader;
 use peerage_proto::{Hash256, Network};
+
+use crate::runtime::Alarm;
 
 /// The blockchain service as the event loop sees it.
 pub trait Chain: Send {
@@ -52,7 +52,8 @@ pub struct EmbeddedChain {
     /// When each is due, if not at once.
     events: VecDeque<(Option<Instant>, Event)>,
     pace: Option<Duration>,
-    alarm: Option<(Instant, Delay)>,
+    alarm: Box<dyn Alarm>,
+    rings_at: Option<Instant>,
     waker: Option<Waker>,
 }
 
@@ -63,7 +64,7 @@ const ATTEMPTS_MAX: u32 = 10_000;
 
 impl EmbeddedChain {
     /// The chain of `network`: RUNNING, at its genesis block.
-    pub fn new(network: Network) -> Self {
+    pub fn new(network: Network, alarm: Box<dyn Alarm>) -> Self {
         let mut chain = Self {
             network,
             blocks: BTreeMap::new(),
@@ -75,7 +76,8 @@ impl EmbeddedChain {
                 .map(|event| (None, event))
                 .into(),
             pace: None,
-            alarm: None,
+            alarm,
+            rings_at: None,
             waker: None,
         };
         if let Some(header) = network.genesis() {
@@ -118,16 +120,14 @@ impl EmbeddedChain {
     /// Whether the next event is due; if not, the task is woken when it is.
     fn is_due(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(due) = self.events.front().and_then(|(due, _)| *due) else { return true };
-        let left = due.saturating_duration_since(Instant::now());
-        if left.is_zero() {
+        if due <= Instant::now() {
             return true;
         }
-        let (set_for, alarm) = self.alarm.get_or_insert_with(|| (due, Delay::new(left)));
-        if *set_for != due {
-            *set_for = due;
-            alarm.reset(left);
+        if self.rings_at != Some(due) {
+            self.rings_at = Some(due);
+            self.alarm.set(due);
         }
-        alarm.poll_unpin(cx).is_ready()
+        self.alarm.poll(cx).is_ready()
     }
 
     fn answer(&self, query: &Query) -> Result<Answer, QueryError> {
@@ -225,11 +225,27 @@ fn add(a: &[u8; 32], b: &[u8; 32]) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures::FutureExt as _;
     use futures::task::noop_waker_ref;
+
+    #[derive(Debug)]
+    struct Ring(smol::Timer);
+    impl Alarm for Ring {
+        fn set(&mut self, at: Instant) {
+            self.0.set_at(at);
+        }
+        fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+            self.0.poll_unpin(cx).map(|_| ())
+        }
+    }
+
+    fn alarm() -> Box<dyn Alarm> {
+        Box::new(Ring(smol::Timer::never()))
+    }
 
     #[test]
     fn a_mined_block_is_valid_and_stands_on_its_parent() {
-        let mut chain = EmbeddedChain::new(Network::Regtest);
+        let mut chain = EmbeddedChain::new(Network::Regtest, alarm());
         let genesis = chain.tip.clone().unwrap();
         assert_eq!(genesis.height, 0);
         let (hash, height) = chain.add_block(1_764_201_600).unwrap();
@@ -243,7 +259,7 @@ mod tests {
 
     #[test]
     fn it_starts_running_and_tells_of_blocks_only_on_demand() {
-        let mut chain = EmbeddedChain::new(Network::Regtest);
+        let mut chain = EmbeddedChain::new(Network::Regtest, alarm());
         let mut cx = Context::from_waker(noop_waker_ref());
         assert!(chain.poll_next(&mut cx, false).is_pending());
         let mut seen = Vec::new();
@@ -259,7 +275,7 @@ mod tests {
 
     #[test]
     fn what_is_paced_is_told_at_its_time_and_in_order() {
-        let mut chain = EmbeddedChain::new(Network::Regtest);
+        let mut chain = EmbeddedChain::new(Network::Regtest, alarm());
         let mut told = Vec::new();
         let begun = Instant::now();
         chain.set_pace(Some(Duration::from_millis(20)));
@@ -287,6 +303,6 @@ mod tests {
 
     #[test]
     fn it_does_not_mine_on_a_real_network() {
-        assert!(EmbeddedChain::new(Network::Mainnet).add_block(0).is_err());
+        assert!(EmbeddedChain::new(Network::Mainnet, alarm()).add_block(0).is_err());
     }
 }

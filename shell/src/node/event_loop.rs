@@ -7,10 +7,9 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use futures::StreamExt as _;
 use futures::channel::mpsc;
 use futures::stream::BoxStream;
-use futures::{FutureExt as _, StreamExt as _};
-use futures_timer::Delay;
 use peerage_core::explain::Notice;
 use peerage_core::input::{Action, Document, Input, Neighbour};
 use peerage_core::teranode::{Action as TeranodeAction, Input as TeranodeInput};
@@ -35,6 +34,7 @@ use crate::fault::{Fault, code};
 use crate::http::control::Call;
 use crate::http::hub::Hub;
 use crate::p2p::P2p;
+use crate::runtime::Alarm;
 
 /// Everything that the loop drives.
 pub struct EventLoop {
@@ -398,13 +398,13 @@ impl EventLoop {
 
 /// One alarm for the earliest deadline. Moving it costs, so it is left where it is when it would ring too early.
 pub(super) struct Timer {
-    delay: Delay,
+    alarm: Box<dyn Alarm>,
     rings_at: Option<Instant>,
 }
 
 impl Timer {
-    pub(super) fn new() -> Self {
-        Self { delay: Delay::new(Duration::from_secs(3600)), rings_at: None }
+    pub(super) fn new(alarm: Box<dyn Alarm>) -> Self {
+        Self { alarm, rings_at: None }
     }
 
     /// Ready when `deadline` (microseconds of `clock`) has passed.
@@ -422,10 +422,10 @@ impl Timer {
         let now = Instant::now();
         let until = now.checked_add(wait).unwrap_or(now);
         if self.rings_at.is_none_or(|at| until < at || at <= now) {
-            self.delay.reset(wait);
+            self.alarm.set(until);
             self.rings_at = Some(until);
         }
-        if self.delay.poll_unpin(cx).is_ready() {
+        if self.alarm.poll(cx).is_ready() {
             // It rang between the look at the clock and now: look again.
             self.rings_at = None;
             cx.waker().wake_by_ref();

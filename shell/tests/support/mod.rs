@@ -5,13 +5,14 @@ use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::Duration;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Either, select};
 use futures::stream::{BoxStream, StreamExt as _};
 use peerage_shell::p2p::{RawTransport, Socket};
-use peerage_shell::runtime::{Listener, Runtime, Shared};
+use peerage_shell::runtime::{Alarm, Listener, Runtime, Shared};
 
 pub struct Smol;
 
@@ -22,6 +23,10 @@ pub fn runtime() -> Shared {
 impl Runtime for Smol {
     fn spawn(&self, task: BoxFuture<'static, ()>) {
         smol::spawn(task).detach();
+    }
+
+    fn alarm(&self) -> Box<dyn Alarm> {
+        Box::new(Ring(smol::Timer::never()))
     }
 
     fn unblock(&self, work: Box<dyn FnOnce() + Send>) {
@@ -42,6 +47,19 @@ impl Runtime for Smol {
 
     fn signals(&self) -> io::Result<BoxStream<'static, ()>> {
         Ok(futures::stream::pending().boxed())
+    }
+}
+
+#[derive(Debug)]
+struct Ring(smol::Timer);
+
+impl Alarm for Ring {
+    fn set(&mut self, at: Instant) {
+        self.0.set_at(at);
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.poll_unpin(cx).map(|_| ())
     }
 }
 
