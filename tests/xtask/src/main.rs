@@ -18,6 +18,8 @@ const USAGE: &str = "usage: cargo xtask test [--list | --stage NAME]
        cargo xtask measure gossip [--runs N] [--quick] [--profile shipped|release|dist|small]   CPU a message, loss and memory beside the Go message bus
        cargo xtask measure mesh [--runs N] [--quick] [--profile shipped|release|dist|small]     CPU a message in a mesh of 6, beside the same
        cargo xtask measure publish [--runs N] [--quick] [--profile shipped|release|dist|small]  CPU a message published, and loss, beside the same
+       cargo xtask measure ceiling [--runs N] [--quick] [--profile shipped|release|dist|small]  messages a second without loss between two of ours
+       cargo xtask measure peers [--runs N] [--quick] [--profile shipped|release|dist|small]    memory of a connected peer, beside the same
        cargo xtask measure start [--runs N] [--quick] [--profile shipped|release|dist|small]    start to listening, idle memory and CPU, beside the same
        cargo xtask measure soak [--quick] [--profile shipped|release|dist|small]                a mesh of all makes under churn, 10 min; scores, 3 min
        cargo xtask checklist";

@@ -1,11 +1,13 @@
 //! `cargo xtask measure`: what our binaries cost beside the Go message bus, on this machine and in this hour.
 
+mod ceiling;
 mod cpu;
 mod feed;
 mod figures;
 mod gossip;
 mod mesh;
 mod ours;
+mod peers;
 mod publish;
 mod soak;
 mod start;
@@ -121,12 +123,16 @@ impl Kinds {
 pub(crate) fn measure(what: &str, words: &[&str]) -> Result<(), String> {
     let options = Options::parse(words)?;
     let body = match what {
+        "ceiling" => ceiling::measure,
         "gossip" => gossip::measure,
         "mesh" => mesh::measure,
+        "peers" => peers::measure,
         "soak" => soak::measure,
         "publish" => publish::measure,
         "start" => start::measure,
-        other => return Err(format!("measure gossip, mesh, publish, soak or start, not {other}")),
+        other => {
+            return Err(format!("measure ceiling, gossip, mesh, peers, publish, soak or start, not {other}"));
+        }
     };
     let workspace = Workspace::load()?;
     need("go", "golang-go")?;
