@@ -256,7 +256,6 @@ mod tests {
     use libp2p::Transport as _;
     use libp2p::core::transport::ListenerId;
     use libp2p::core::transport::dummy::DummyTransport;
-    use libp2p::swarm::NetworkBehaviour as _;
     use peerage_core::gossipsub::peers::Version;
     use peerage_core::gossipsub::stream::{self, AuthorKey, Check, CheckEnd};
     use peerage_core::op::Ops;
@@ -327,7 +326,7 @@ mod tests {
                 Told::Theirs(Theirs::Opened(Version::V12), share.take(0)),
                 Told::Theirs(Theirs::Frame(frame.clone()), share.take(5)),
             ];
-            p2p.swarm.behaviour_mut().pubsub.on_connection_handler_event(peer, id, told);
+            p2p.swarm.behaviour().pubsub.tell(id, told);
             p2p.set_demand(true, hearing);
             let addr: StockAddr = "/ip4/127.0.0.1/tcp/9".parse().unwrap();
             let endpoint = ConnectedPoint::Listener { local_addr: addr.clone(), send_back_addr: addr };

@@ -8,18 +8,23 @@ use bytes::Bytes;
 use libp2p::Stream;
 use libp2p::core::upgrade::{InboundUpgrade, OutboundUpgrade, UpgradeInfo};
 use libp2p::swarm::handler::{ConnectionEvent, FullyNegotiatedInbound, FullyNegotiatedOutbound};
-use libp2p::swarm::{ConnectionHandler, ConnectionHandlerEvent, StreamUpgradeError, SubstreamProtocol};
+use libp2p::swarm::{
+    ConnectionHandler, ConnectionHandlerEvent, ConnectionId, StreamUpgradeError, SubstreamProtocol,
+};
 use peerage_core::gossipsub::peers::Version;
 use peerage_core::gossipsub::stream::StreamEnd;
 
+use super::Attempt;
 use super::credit::Share;
-use super::inbound::Inbound;
+use super::inbound::{BATCH_MAX, Inbound};
+use super::mail::{Inbox, Orders};
 use super::outbound::Outbound;
-use super::{Attempt, Told};
 
 /// What a handler is told to do.
 #[derive(Debug)]
 pub enum Order {
+    /// Listen to the peer: the connection is known.
+    Begin,
     /// Open our stream.
     Open(Attempt),
     /// End it.
@@ -33,6 +38,10 @@ pub enum Order {
 /// Moves the frames of one connection.
 #[derive(Debug)]
 pub struct Handler {
+    connection: ConnectionId,
+    inbox: Inbox,
+    orders: Orders,
+    has_begun: bool,
     versions: &'static [Version],
     outbound: Outbound<Stream>,
     inbound: Inbound<Stream>,
@@ -40,8 +49,30 @@ pub struct Handler {
 
 impl Handler {
     /// Speaks `versions`. A frame of the peer may have `frame_bytes_max` bytes.
-    pub(super) fn new(versions: &'static [Version], share: Share, frame_bytes_max: usize) -> Self {
-        Self { versions, outbound: Outbound::new(), inbound: Inbound::new(share, frame_bytes_max) }
+    pub(super) fn new(
+        connection: ConnectionId,
+        versions: &'static [Version],
+        (inbox, orders): (Inbox, Orders),
+        share: Share,
+        frame_bytes_max: usize,
+    ) -> Self {
+        let (outbound, inbound) = (Outbound::new(), Inbound::new(share, frame_bytes_max));
+        Self { connection, inbox, orders, has_begun: false, versions, outbound, inbound }
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Begin => self.has_begun = true,
+            Order::Open(attempt) => {
+                self.outbound.open(attempt);
+                if self.versions.is_empty() {
+                    self.outbound.refuse();
+                }
+            }
+            Order::Close => self.outbound.close(),
+            Order::Send(frames) => self.outbound.send(frames),
+            Order::Reset => self.inbound.reset(),
+        }
     }
 
     fn offer<Info>(&self, info: Info) -> SubstreamProtocol<Offer, Info> {
@@ -50,8 +81,8 @@ impl Handler {
 }
 
 impl ConnectionHandler for Handler {
-    type FromBehaviour = Order;
-    type ToBehaviour = Vec<Told>;
+    type FromBehaviour = Infallible;
+    type ToBehaviour = Infallible;
     type InboundProtocol = Offer;
     type OutboundProtocol = Offer;
     type InboundOpenInfo = ();
@@ -66,18 +97,8 @@ impl ConnectionHandler for Handler {
         true
     }
 
-    fn on_behaviour_event(&mut self, order: Order) {
-        match order {
-            Order::Open(attempt) => {
-                self.outbound.open(attempt);
-                if self.versions.is_empty() {
-                    self.outbound.refuse();
-                }
-            }
-            Order::Close => self.outbound.close(),
-            Order::Send(frames) => self.outbound.send(frames),
-            Order::Reset => self.inbound.reset(),
-        }
+    fn on_behaviour_event(&mut self, event: Infallible) {
+        match event {}
     }
 
     fn on_connection_event(&mut self, event: ConnectionEvent<'_, Offer, Offer, (), Attempt>) {
@@ -104,18 +125,26 @@ impl ConnectionHandler for Handler {
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionHandlerEvent<Offer, Attempt, Vec<Told>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionHandlerEvent<Offer, Attempt, Infallible>> {
+        for order in self.orders.take(cx) {
+            self.obey(order);
+        }
         if let Some(attempt) = self.outbound.take_wanted() {
             let protocol = self.offer(attempt);
             return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
         }
         let mut told = Vec::new();
         self.outbound.poll(cx, &mut told);
-        self.inbound.poll(cx, &mut told);
-        match told.is_empty() {
-            true => Poll::Pending,
-            false => Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(told)),
+        if self.has_begun {
+            self.inbound.poll(cx, &mut told);
         }
+        if told.len() >= BATCH_MAX {
+            cx.waker().wake_by_ref();
+        }
+        if !told.is_empty() {
+            self.inbox.put(self.connection, told);
+        }
+        Poll::Pending
     }
 }
 

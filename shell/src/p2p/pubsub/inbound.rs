@@ -13,8 +13,8 @@ use super::{Theirs, Told};
 
 /// Bytes read in one go. The place lies on the stack: a stream that is idle holds none.
 const READ_BYTES: usize = 4 << 10;
-/// Things told in one go.
-const BATCH_MAX: usize = 256;
+/// Things told in one go. Who was told so many asks again at once.
+pub(super) const BATCH_MAX: usize = 256;
 
 /// See the module's documentation. The newest stream replaces an older one.
 #[derive(Debug)]
@@ -98,7 +98,6 @@ impl<S: AsyncRead + Unpin> Reading<S> {
                 input = &buffer[..bytes];
             }
             while !input.is_empty() {
-                // Whoever was told something asks again at once.
                 if told.len() >= BATCH_MAX || share.poll_ready(cx).is_pending() {
                     self.rest = input.to_vec();
                     return Poll::Pending;

@@ -4,12 +4,14 @@
 pub mod credit;
 pub mod handler;
 mod inbound;
+mod mail;
 mod outbound;
 mod splitter;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
+use std::convert::Infallible;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -17,16 +19,15 @@ use libp2p::PeerId;
 use libp2p::core::transport::PortUse;
 use libp2p::core::{Endpoint, Multiaddr};
 use libp2p::multiaddr::Protocol;
-use libp2p::swarm::behaviour::{ConnectionClosed, ConnectionEstablished};
-use libp2p::swarm::{
-    ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler, THandlerInEvent, ToSwarm,
-};
+use libp2p::swarm::behaviour::{ConnectionClosed, ConnectionEstablished, DialFailure, ListenFailure};
+use libp2p::swarm::{ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandlerInEvent, ToSwarm};
 use peerage_core::conn;
 use peerage_core::gossipsub::peers::Version;
 use peerage_core::gossipsub::stream::{Event, StreamEnd};
 
 use credit::{Credit, InTransit};
 use handler::{Handler, Order};
+use mail::{Inbox, Orders};
 
 /// Which of the streams wanted on a connection, from 1.
 pub type Attempt = u64;
@@ -94,15 +95,12 @@ pub struct Behaviour {
     frame_bytes_max: usize,
     credit: Credit,
     links: HashMap<ConnectionId, Link>,
-    orders: VecDeque<(PeerId, ConnectionId, Order)>,
-    ours: VecDeque<(ConnectionId, Attempt, Ours)>,
-    theirs: VecDeque<(ConnectionId, Theirs, InTransit)>,
-    has_news: bool,
+    inbox: Inbox,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Link {
-    peer: PeerId,
+    orders: Orders,
     attempts: Attempt,
     /// Whether the last of them is still wanted.
     wanted: bool,
@@ -111,15 +109,7 @@ struct Link {
 impl Behaviour {
     /// Frames up to `frame_bytes_max` are taken.
     pub fn new(frame_bytes_max: usize) -> Self {
-        Self {
-            frame_bytes_max,
-            credit: Credit::default(),
-            links: HashMap::new(),
-            orders: VecDeque::new(),
-            ours: VecDeque::new(),
-            theirs: VecDeque::new(),
-            has_news: false,
-        }
+        Self { frame_bytes_max, credit: Credit::default(), links: HashMap::new(), inbox: Inbox::default() }
     }
 
     /// Begins to open our stream.
@@ -149,25 +139,30 @@ impl Behaviour {
         self.order(connection, Order::Reset);
     }
 
-    fn order(&mut self, connection: ConnectionId, order: Order) {
+    fn order(&self, connection: ConnectionId, order: Order) {
         if let Some(link) = self.links.get(&connection) {
-            self.orders.push_back((link.peer, connection, order));
+            link.orders.give(order);
         }
     }
 
     /// What happened next. What is on a peer's stream waits until the core hears it; what happens to ours does not: it is little,
     /// and what we send waits for it. Each of the two is in order.
     pub fn next(&mut self, hearing: bool) -> Option<(ConnectionId, News)> {
-        while let Some((connection, attempt, news)) = self.ours.pop_front() {
+        while let Some((connection, attempt, news)) = self.inbox.next_ours() {
             // Of a stream that the core has closed, and of a connection that has, nothing more is told.
             let link = self.links.get_mut(&connection);
             let Some(link) = link.filter(|link| link.wanted && link.attempts == attempt) else { continue };
             link.wanted = !matches!(news, Ours::Ended(_));
             return Some((connection, News::Ours(news)));
         }
-        let (connection, news, in_transit) = self.theirs.pop_front_if(|_| hearing)?;
-        drop(in_transit);
+        let (connection, news) = if hearing { self.inbox.next_theirs()? } else { return None };
         Some((connection, News::Theirs(news)))
+    }
+
+    /// As its handler tells what happened on a connection.
+    #[cfg(test)]
+    pub(super) fn tell(&self, connection: ConnectionId, told: Vec<Told>) {
+        self.inbox.put(connection, told);
     }
 
     /// What waits for the core and what is on its way here, in bytes.
@@ -175,11 +170,13 @@ impl Behaviour {
         self.credit.in_transit()
     }
 
-    fn handler(&self, connection: ConnectionId, addrs: &[&Multiaddr]) -> Handler {
+    fn handler(&mut self, connection: ConnectionId, addrs: &[&Multiaddr]) -> Handler {
         let is_circuit = |addr: &&Multiaddr| addr.iter().any(|part| part == Protocol::P2pCircuit);
         // As in Go: somebody else's link is not for gossip.
         let versions: &[Version] = if addrs.iter().any(is_circuit) { &[] } else { &Version::ALL };
-        Handler::new(versions, self.credit.share(connection), self.frame_bytes_max)
+        let link = self.links.entry(connection).or_default();
+        let mail = (self.inbox.clone(), link.orders.clone());
+        Handler::new(connection, versions, mail, self.credit.share(connection), self.frame_bytes_max)
     }
 }
 
@@ -210,29 +207,22 @@ impl NetworkBehaviour for Behaviour {
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         // What concerns addresses and listeners is nothing to streams.
-        if let FromSwarm::ConnectionEstablished(ConnectionEstablished { peer_id, connection_id, .. }) = event
+        if let FromSwarm::ConnectionEstablished(ConnectionEstablished { connection_id, .. }) = event {
+            // Nobody hears of what comes on a connection before the connection.
+            self.order(connection_id, Order::Begin);
+        } else if let FromSwarm::ConnectionClosed(ConnectionClosed { connection_id, .. })
+        | FromSwarm::ListenFailure(ListenFailure { connection_id, .. })
+        | FromSwarm::DialFailure(DialFailure { connection_id, .. }) = event
         {
-            self.links.insert(connection_id, Link { peer: peer_id, attempts: 0, wanted: false });
-        } else if let FromSwarm::ConnectionClosed(ConnectionClosed { connection_id, .. }) = event {
             self.links.remove(&connection_id);
         }
     }
 
-    fn on_connection_handler_event(&mut self, _: PeerId, connection: ConnectionId, told: Vec<Told>) {
-        for told in told {
-            match told {
-                Told::Ours(attempt, news) => self.ours.push_back((connection, attempt, news)),
-                Told::Theirs(news, in_transit) => self.theirs.push_back((connection, news, in_transit)),
-            }
-        }
-        self.has_news = true;
+    fn on_connection_handler_event(&mut self, _: PeerId, _: ConnectionId, told: Infallible) {
+        match told {}
     }
 
-    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<(), THandlerInEvent<Self>>> {
-        if std::mem::take(&mut self.has_news) {
-            return Poll::Ready(ToSwarm::GenerateEvent(()));
-        }
-        let Some((peer_id, connection, event)) = self.orders.pop_front() else { return Poll::Pending };
-        Poll::Ready(ToSwarm::NotifyHandler { peer_id, handler: NotifyHandler::One(connection), event })
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<(), THandlerInEvent<Self>>> {
+        self.inbox.poll_fresh(cx).map(ToSwarm::GenerateEvent)
     }
 }

@@ -165,10 +165,10 @@ fn a_stream_that_we_close_is_reset_and_nothing_more_is_told_of_it() {
 
 #[test]
 fn what_is_on_its_way_of_a_stream_that_the_core_has_closed_is_not_told() {
-    let (mut behaviour, id, peer) = (Behaviour::new(1), ConnectionId::new_unchecked(1), PeerId::random());
-    behaviour.links.insert(id, Link { peer, attempts: 0, wanted: false });
+    let (mut behaviour, id) = (Behaviour::new(1), ConnectionId::new_unchecked(1));
+    behaviour.links.insert(id, Link::default());
     let tell = |behaviour: &mut Behaviour, attempt, news| {
-        behaviour.on_connection_handler_event(peer, id, vec![Told::Ours(attempt, news)]);
+        behaviour.tell(id, vec![Told::Ours(attempt, news)]);
     };
     behaviour.open(id);
     tell(&mut behaviour, 1, Ours::Opened(Version::V12));
@@ -279,20 +279,38 @@ fn while_the_core_takes_no_gossip_a_bounded_part_of_it_waits_and_what_concerns_u
 #[test]
 fn a_relayed_connection_gets_no_stream_and_gives_none() {
     use libp2p::core::upgrade::UpgradeInfo as _;
-    use libp2p::swarm::{ConnectionHandler as _, ConnectionHandlerEvent};
+    use libp2p::swarm::ConnectionHandler as _;
     let relay = PeerId::random();
     let addr: Multiaddr = format!("/ip4/1.2.3.4/tcp/1/p2p/{relay}/p2p-circuit").parse().unwrap();
     let id = ConnectionId::new_unchecked(1);
-    let mut handler =
-        Behaviour::new(1).handle_established_inbound_connection(id, relay, &addr, &addr).unwrap();
+    let mut behaviour = Behaviour::new(1);
+    let mut handler = behaviour.handle_established_inbound_connection(id, relay, &addr, &addr).unwrap();
     assert_eq!(handler.listen_protocol().upgrade().protocol_info().count(), 0);
-    handler.on_behaviour_event(Order::Open(1));
+    behaviour.open(id);
     let mut cx = Context::from_waker(std::task::Waker::noop());
-    let Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(told)) = handler.poll(&mut cx) else {
-        panic!("it is told at once")
-    };
-    assert!(matches!(told[..], [Told::Ours(1, Ours::Ended(StreamEnd::Unsupported))]));
+    assert!(handler.poll(&mut cx).is_pending());
+    assert_eq!(behaviour.next(true), Some((id, ours(Ours::Ended(StreamEnd::Unsupported)))));
     assert!(handler.connection_keep_alive());
+}
+
+#[test]
+fn a_connection_that_came_to_nothing_leaves_nothing() {
+    let (id, peer) = (ConnectionId::new_unchecked(1), PeerId::random());
+    let addr: Multiaddr = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
+    let mut behaviour = Behaviour::new(1);
+    let handler = behaviour.handle_established_inbound_connection(id, peer, &addr, &addr).unwrap();
+    assert_eq!(behaviour.links.len(), 1);
+    let error = libp2p::swarm::ListenError::Aborted;
+    behaviour.on_swarm_event(FromSwarm::ListenFailure(ListenFailure {
+        local_addr: &addr,
+        send_back_addr: &addr,
+        error: &error,
+        connection_id: id,
+        peer_id: Some(peer),
+    }));
+    drop(handler);
+    assert!(behaviour.links.is_empty());
+    assert_eq!(behaviour.in_transit(), 0);
 }
 
 #[test]
