@@ -15,6 +15,7 @@ pub mod messages;
 pub mod ports;
 pub mod providers;
 pub mod pubsub;
+mod rounds;
 pub mod signatures;
 pub mod streams;
 mod swarm_events;

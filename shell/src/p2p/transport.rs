@@ -11,7 +11,8 @@ use libp2p::identity::Keypair;
 use libp2p::{PeerId, Transport as _, noise, yamux};
 
 use super::gate::Gate;
-use super::messages;
+use super::messages::Counted;
+use super::rounds::Rounds;
 
 /// A byte stream of any runtime.
 pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -55,7 +56,7 @@ pub fn upgrade(gate: Gate, key: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBo
         .inbound_timeout(ACCEPT_TIMEOUT)
         .map(move |(peer, muxer), endpoint| {
             let meter = traffic.of(endpoint.get_remote_address()).unwrap_or_default();
-            (peer, StreamMuxerBox::new(messages::Counted::new(muxer, budget, meter)))
+            (peer, StreamMuxerBox::new(Counted::new(Rounds::new(muxer), budget, meter)))
         })
         .boxed())
 }
