@@ -113,7 +113,7 @@ where
 
 /// A stream of such a multiplexer.
 #[derive(Debug)]
-pub struct Stream<S> {
+pub(super) struct Stream<S> {
     stream: S,
     task: Arc<Task>,
 }
@@ -170,12 +170,12 @@ mod tests {
     struct Fake(Arc<Mutex<Option<Waker>>>);
 
     impl StreamMuxer for Fake {
-        type Substream = Fake;
+        type Substream = Self;
         type Error = io::Error;
-        fn poll_inbound(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<Fake>> {
+        fn poll_inbound(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<Self>> {
             Poll::Pending
         }
-        fn poll_outbound(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<Fake>> {
+        fn poll_outbound(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<Self>> {
             Poll::Ready(Ok(self.clone()))
         }
         fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
