@@ -17,9 +17,14 @@ impl Default for Clock {
 }
 
 impl Clock {
+    /// Microseconds since the clock was made.
+    pub fn mono_us(&self) -> u64 {
+        u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
     /// Now.
     pub fn now(&self) -> Now {
-        let mono = u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let mono = self.mono_us();
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
         Now {
             mono: Mono::from_micros(mono),

@@ -1,5 +1,5 @@
 //! The loop: one input at a time into the core, every action of it started before the next (core, `contract`). Local
-//! work comes first, remote work last; callers, viewers, chain and network take turns. Starting only enqueues.
+//! work comes first, remote work last; callers, viewers, chain, signals and network take turns. Starting only enqueues.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -144,16 +144,13 @@ impl EventLoop {
     }
 
     fn poll_happening(&mut self, cx: &mut Context<'_>) -> Poll<Happening> {
-        if let Poll::Ready(Some(())) = self.signals.poll_next_unpin(cx) {
-            return Poll::Ready(Happening::Signal);
-        }
         if let Poll::Ready(input) = self.poll_local(cx) {
             return Poll::Ready(Happening::Input(input));
         }
         let demand = self.pump.demand();
         self.hub.set_accepting(demand.feed && self.stopping.is_none());
         self.p2p.set_demand(demand.accept, demand.gossip);
-        const SOURCES: usize = 4;
+        const SOURCES: usize = 5;
         for offset in 0..SOURCES {
             let source = (self.turn + offset) % SOURCES;
             let happening = match source {
@@ -163,6 +160,7 @@ impl EventLoop {
                     .poll_event(cx)
                     .map(|event| Happening::Input(Input::Teranode(TeranodeInput::Feed(event)))),
                 2 => self.chain.poll_next(cx, demand.chain).map(Happening::Input),
+                3 => self.poll_signal(cx),
                 _ => self.p2p.poll_next(cx).map(Happening::Input),
             };
             if happening.is_ready() {
@@ -178,6 +176,13 @@ impl EventLoop {
             return Poll::Ready(Happening::Fact(fact));
         }
         self.poll_drained(cx)
+    }
+
+    fn poll_signal(&mut self, cx: &mut Context<'_>) -> Poll<Happening> {
+        match self.signals.poll_next_unpin(cx) {
+            Poll::Ready(Some(())) => Poll::Ready(Happening::Signal),
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
     }
 
     fn poll_call(&mut self, cx: &mut Context<'_>) -> Poll<Happening> {
@@ -410,7 +415,7 @@ impl Timer {
     /// Ready when `deadline` (microseconds of `clock`) has passed.
     fn poll(&mut self, cx: &mut Context<'_>, deadline: Option<u64>, clock: &Clock) -> Poll<()> {
         let Some(deadline) = deadline else { return Poll::Pending };
-        let now = clock.now().mono.as_micros();
+        let now = clock.mono_us();
         if deadline <= now {
             return Poll::Ready(());
         }
