@@ -1,6 +1,7 @@
 //! [`PeerId`]: who signs, in libp2p's binary and text forms.
 
 use alloc::string::String;
+use core::cmp::Ordering;
 use core::fmt;
 
 use sha2::{Digest as _, Sha256};
@@ -21,10 +22,37 @@ pub const PEER_ID_BYTES_MAX: usize = 44;
 ///
 /// Two kinds exist: an identity multihash of at most 42 bytes (Ed25519 keys: 38 bytes, text `12D3KooW…`) and a SHA2-256
 /// multihash (34 bytes, text `Qm…`). Ordered as its bytes are.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PeerId {
     bytes: [u8; PEER_ID_BYTES_MAX],
     len: u8,
+}
+
+impl PeerId {
+    /// Its first bytes, which nearly always tell one from another, and the rest.
+    fn parts(&self) -> (u64, u64, &[u8]) {
+        let word = |at: usize| u64::from_be_bytes(core::array::from_fn(|nth| self.bytes[at + nth]));
+        (word(0), word(8), &self.bytes[16..])
+    }
+}
+
+// Maps by peer are walked for every frame: a call to compare memory would be most of a step.
+impl Ord for PeerId {
+    #[inline]
+    fn cmp(&self, other: &Self) -> Ordering {
+        let ((one, two, rest), (other_one, other_two, other_rest)) = (self.parts(), other.parts());
+        one.cmp(&other_one)
+            .then_with(|| two.cmp(&other_two))
+            .then_with(|| rest.cmp(other_rest))
+            .then_with(|| self.len.cmp(&other.len))
+    }
+}
+
+impl PartialOrd for PeerId {
+    #[inline]
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 /// Why bytes or a text are no peer id.
@@ -185,6 +213,19 @@ mod tests {
         fn order_is_the_order_of_the_bytes(a in proptest::collection::vec(0..3u8, 0..6), b in proptest::collection::vec(0..3u8, 0..6)) {
             let id = |d: &[u8]| PeerId::from_bytes(&[&[0, d.len() as u8][..], d].concat()).unwrap();
             prop_assert_eq!(id(&a).cmp(&id(&b)), id(&a).as_bytes().cmp(id(&b).as_bytes()));
+        }
+
+        #[test]
+        fn long_ids_are_ordered_as_their_bytes_wherever_they_differ(at in 0..84usize, one: u8, other: u8) {
+            let id = |byte: u8| {
+                let mut digest = [7; 42];
+                digest[at % 42] = byte;
+                let length = if at < 42 || byte < 128 { 42 } else { 41 };
+                PeerId::from_bytes(&[&[0, length as u8][..], &digest[..length]].concat()).unwrap()
+            };
+            let (a, b) = (id(one), id(other));
+            prop_assert_eq!(a.cmp(&b), a.as_bytes().cmp(b.as_bytes()));
+            prop_assert_eq!(a.cmp(&b) == Ordering::Equal, a == b);
         }
 
         #[test]

@@ -124,6 +124,11 @@ impl Peer {
     pub fn topics(&self) -> impl Iterator<Item = &TopicName> {
         self.topics.iter()
     }
+
+    /// Whether every message goes to it, since it is direct or its protocol knows no mesh.
+    pub fn gets_everything(&self) -> bool {
+        self.direct || !self.version.has_mesh()
+    }
 }
 
 /// What a subscription did.
@@ -150,6 +155,8 @@ state! {
         unwanted_heartbeats: u32,
         by_peer: BTreeMap<PeerId, Peer>,
         by_topic: BTreeMap<TopicName, BTreeSet<PeerId>>,
+        /// Neighbours that get every message.
+        unmeshed: u32,
         /// Subscriptions not remembered, IHAVEs not taken, unwanted messages not remembered.
         topics_dropped: u64,
         ihave_dropped: u64,
@@ -180,6 +187,7 @@ impl Peers {
             unwanted_heartbeats: bounds.unwanted_heartbeats,
             by_peer: BTreeMap::new(),
             by_topic: BTreeMap::new(),
+            unmeshed: 0,
             topics_dropped: 0,
             ihave_dropped: 0,
             unwanted_dropped: 0,
@@ -188,12 +196,16 @@ impl Peers {
 
     /// A neighbour's outbound stream is there. One that is known keeps its subscriptions. `false` if there is no room.
     pub fn add(&mut self, peer: PeerId, version: Version, outbound: bool, direct: bool) -> bool {
+        let is_unmeshed = u32::from(direct || !version.has_mesh());
         if let Some(present) = self.by_peer.get_mut(&peer) {
+            let was_unmeshed = u32::from(present.gets_everything());
             (present.version, present.outbound, present.direct) = (version, outbound, direct);
+            self.unmeshed = self.unmeshed.saturating_add(is_unmeshed).saturating_sub(was_unmeshed);
             return true;
         }
         let has_room = self.by_peer.len() < self.peers_max as usize;
         if has_room {
+            self.unmeshed = self.unmeshed.saturating_add(is_unmeshed);
             let (topics, unwanted) = (BTreeSet::new(), BTreeMap::new());
             let entry = Peer { version, outbound, direct, topics, ihave_messages: 0, asked_ids: 0, unwanted };
             self.by_peer.insert(peer, entry);
@@ -204,7 +216,10 @@ impl Peers {
     /// A neighbour is gone.
     pub fn remove(&mut self, peer: &PeerId) -> bool {
         self.clear_subscriptions(peer);
-        self.by_peer.remove(peer).is_some()
+        let removed = self.by_peer.remove(peer);
+        let was_unmeshed = removed.as_ref().is_some_and(Peer::gets_everything);
+        self.unmeshed = self.unmeshed.saturating_sub(u32::from(was_unmeshed));
+        removed.is_some()
     }
 
     /// The last stream on which a neighbour told its subscriptions is gone. What it was subscribed to.
@@ -259,6 +274,11 @@ impl Peers {
     pub fn subscribers(&self, topic: &TopicName) -> impl Iterator<Item = (&PeerId, &Peer)> {
         let subscribers = self.by_topic.get(topic).into_iter().flatten();
         subscribers.filter_map(|peer| self.by_peer.get_key_value(peer))
+    }
+
+    /// Whether there is a neighbour that gets every message. Asked for each of them: mostly there is none.
+    pub fn some_get_everything(&self) -> bool {
+        self.unmeshed > 0
     }
 
     /// Whether `peer` subscribed to `topic`.
@@ -342,6 +362,9 @@ impl Peers {
         };
         if !self.by_topic.iter().all(agree) {
             return Err("a subscriber is no peer, or a topic has none");
+        }
+        if self.by_peer.values().filter(|entry| entry.gets_everything()).count() != self.unmeshed as usize {
+            return Err("neighbours that get everything, and their number, disagree");
         }
         Ok(())
     }
@@ -463,7 +486,7 @@ mod tests {
             let mut peers = peers();
             for (kind, n, topic) in steps {
                 match kind {
-                    0 => drop(peers.add(peer(n), Version::V12, n % 2 == 0, false)),
+                    0 => drop(peers.add(peer(n), Version::ALL[usize::from(topic) + 1], n % 2 == 0, n == 3)),
                     1 => drop(peers.remove(&peer(n))),
                     2 => drop(peers.clear_subscriptions(&peer(n))),
                     3 => drop(peers.unsubscribe(&peer(n), &(&[topic][..]).into())),

@@ -321,6 +321,12 @@ impl Streams {
         }
     }
 
+    /// Whether our stream to `peer` stands or is being opened.
+    pub fn has_outbound(&self, peer: &PeerId) -> bool {
+        let streams = self.peers.get(peer);
+        streams.is_some_and(|streams| matches!(streams.outbound, Outbound::Open(_) | Outbound::Opening(_)))
+    }
+
     /// Whether `peer` is known to speak nothing of ours.
     pub fn is_unsupported(&self, peer: &PeerId) -> bool {
         self.peers.get(peer).is_some_and(|streams| matches!(streams.outbound, Outbound::Unsupported(_)))

@@ -36,7 +36,7 @@ impl Outcome {
     }
 }
 
-/// Runs `script`, then heals everything and looks whether the world comes to rest.
+/// Runs `script`, then heals everything and looks whether the world comes to rest, and its meshes to agreement.
 pub fn run(script: &Script) -> Outcome {
     caught(|| {
         let mut world = World::new(script.options.clone(), oracles::all());
@@ -61,6 +61,7 @@ fn play(world: &mut World, script: &Script) {
     script.steps.iter().for_each(|step| world.apply(*step));
     world.quiesce(REST_MS);
     world.check_rest();
+    world.check_agreement();
 }
 
 fn caught(play: impl FnOnce() -> World) -> (Outcome, Option<World>) {

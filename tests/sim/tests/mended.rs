@@ -3,7 +3,9 @@
 use peerage_core::record::{Frame, Reader};
 use peerage_core::state::Alter as _;
 use peerage_core::{Action, Core as _, Node, conn};
+use peerage_sim::generator::script;
 use peerage_sim::oracles::{self, Oracle, Seen};
+use peerage_sim::run::{Outcome, run};
 use peerage_sim::step::{Script, Step};
 use peerage_sim::world::{Fault, Options, World};
 
@@ -190,6 +192,16 @@ partition 2228203119746336844
 advance 408
 ";
     let script = Script::parse(script).unwrap_or_else(|error| panic!("{error}"));
-    let outcome = peerage_sim::run::run(&script);
+    let outcome = run(&script);
     assert_eq!(outcome.failure(), None, "{outcome:?}");
+}
+
+/// Seeds 9158, 9185, 9193 and 9214. When our stream moved to another connection of its peer, the peer was in our mesh no
+/// more, and never learnt of it: it had not lost a stream of its own.
+#[test]
+fn meshes_agree_after_a_stream_moved_to_another_connection() {
+    for seed in [9158, 9185, 9193, 9214] {
+        let outcome = run(&script(seed, 9, 100));
+        assert!(matches!(outcome, Outcome::Clean { .. }), "seed {seed}: {outcome:?}");
+    }
 }

@@ -99,9 +99,11 @@ impl Mesh {
 
 /// Direct and floodsub subscribers: they get every message.
 fn always<S: Fn(&PeerId) -> f64>(topic: &TopicName, around: &Around<'_, S>) -> BTreeSet<PeerId> {
+    if !around.peers.some_get_everything() {
+        return BTreeSet::new();
+    }
     let is_liked = |peer: &PeerId| (around.score)(peer) >= around.rules.thresholds.publish;
-    let gets =
-        |(peer, entry): &(&PeerId, &Peer)| entry.direct || (!entry.version.has_mesh() && is_liked(peer));
+    let gets = |(peer, entry): &(&PeerId, &Peer)| entry.gets_everything() && (entry.direct || is_liked(peer));
     around.peers.subscribers(topic).filter(gets).map(|(peer, _)| *peer).collect()
 }
 

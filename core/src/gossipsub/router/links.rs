@@ -6,8 +6,10 @@ use core::net::IpAddr;
 
 use peerage_proto::peer_id::PeerId;
 
+use super::control_frames::Changes;
 use super::{Hand, Router, bump};
 use crate::common::timers::Timers;
+use crate::conn::outbox::Class;
 use crate::conn::{ConnectionId, Direction, DisconnectReason};
 use crate::gossipsub::Event;
 use crate::gossipsub::peers::Version;
@@ -51,8 +53,12 @@ impl Router {
         if closed.inbound_lost {
             self.clear_subscriptions(hand, peer);
         }
-        if closed.outbound_lost {
-            self.lose_mesh(hand, peer);
+        match (closed.outbound_lost, closed.open) {
+            // Our stream moves, and the peer may not learn that there was another: the meshes stay as they are, and it is
+            // told of them on the new one.
+            (true, Some(_)) => hand.conns.outboxes_mut().close(&peer),
+            (true, None) => self.lose_mesh(hand, peer),
+            (false, _) => {}
         }
         if closed.is_gone {
             self.clear_subscriptions(hand, peer);
@@ -146,6 +152,11 @@ impl Router {
             self.lose_mesh(hand, peer);
         }
         hand.conns.outboxes_mut().open(peer);
+        let is_member = |name: &&TopicName| self.mesh.members(name).any(|member| *member == peer);
+        let grafts: Vec<_> = self.names.iter().filter(is_member).cloned().collect();
+        for frame in (Changes { grafts, prunes: Vec::new() }).frames() {
+            hand.queue(peer, Class::High, frame);
+        }
     }
 
     fn on_ended<S: Sink<input::Action>>(
@@ -159,6 +170,9 @@ impl Router {
         let ended = self.streams.on_ended(hand.now(), &peer, connection, end);
         if stood {
             bump(&mut self.tally.streams_ended, 1);
+        }
+        // One that could not be opened was none that the peer lost: the next one tells it of the meshes.
+        if stood || ended == Ended::Unsupported {
             self.lose_mesh(hand, peer);
         }
         match ended {

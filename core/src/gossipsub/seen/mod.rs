@@ -14,6 +14,8 @@
 //! for its id among the seen ones: a peer over its share is dropped before it costs anything, counted, and nothing is
 //! remembered of it.
 
+mod passed;
+
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -27,6 +29,8 @@ use crate::common::share::Shares;
 use crate::common::sip::{HashKey, Hashed};
 use crate::state::{alter_leaf, state};
 use crate::time::Instant;
+
+use passed::Passed;
 
 /// Name of a copy: SHA-256 of its canonical form, with signature, key and unknown fields.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -75,7 +79,7 @@ pub struct Bounds {
     pub pending_bytes_max: u64,
     /// Further senders remembered for one copy; who comes later is not told of the outcome.
     pub senders_max: u32,
-    /// Ids seen, those of pending copies included. An id takes some 150 bytes. A peer that is our only one may hold a
+    /// Ids seen, those of pending copies included. An id takes at most 64 bytes. A peer that is our only one may hold a
     /// quarter of it, and has to for as long as ids are kept: the default bears some 8,700 messages a second from it.
     pub seen_max: u32,
     /// Identities that failed.
@@ -185,7 +189,7 @@ state! {
         pending_shares: Shares,
         pending_bytes: Shares,
         /// By the time at which a copy passed.
-        seen: FairMap<IdDigest, ()>,
+        seen: Passed,
         /// Ids seen, and room kept for those of pending copies.
         seen_shares: Shares,
         refused: FairMap<Identity, ()>,
@@ -203,7 +207,7 @@ impl Seen {
             pending: FairMap::new(bounds.pending_max, hash_key),
             pending_shares: shares(bounds.pending_max.into()),
             pending_bytes: shares(bounds.pending_bytes_max),
-            seen: FairMap::new(bounds.seen_max, hash_key),
+            seen: Passed::new(bounds.seen_max, hash_key),
             seen_shares: shares(bounds.seen_max.into()),
             refused: FairMap::new(bounds.refused_max, hash_key),
             outcomes: Outcomes::default(),
@@ -302,8 +306,8 @@ impl Seen {
         }
         // One that is over but not swept yet would keep its age and owner.
         self.unsee(&check.id);
-        let inserted = self.seen.insert(now, check.id, owner, ());
-        debug_assert!(matches!(inserted, Inserted::New), "the shares keep room");
+        let inserted = self.seen.insert(now, check.id, owner);
+        debug_assert!(inserted, "the shares keep room");
         self.outcomes.first = self.outcomes.first.saturating_add(1);
         Checked::First(check.senders)
     }
@@ -332,7 +336,8 @@ impl Seen {
         self.unsee(&id);
         let admitted = self.seen_shares.take(own, 1);
         if admitted {
-            let _ = self.seen.insert(now, id, own, ());
+            let inserted = self.seen.insert(now, id, own);
+            debug_assert!(inserted, "the shares keep room");
         } else {
             self.outcomes.own_unseen = self.outcomes.own_unseen.saturating_add(1);
         }
@@ -347,15 +352,14 @@ impl Seen {
     }
 
     fn unsee(&mut self, id: &IdDigest) -> bool {
-        let Some((owner, _)) = self.seen.owner(id) else { return false };
-        self.seen.remove(id);
+        let Some(owner) = self.seen.remove(id) else { return false };
         self.seen_shares.give(&owner, 1);
         true
     }
 
     /// Whether a copy of this id passed within the time to live: nothing else keeps an IWANT from being sent.
     pub fn has_seen(&self, now: Instant, id: &IdDigest) -> bool {
-        self.seen.owner(id).is_some_and(|(_, at)| self.is_young(now, at))
+        self.seen.at(id).is_some_and(|at| self.is_young(now, at))
     }
 
     fn is_refused(&self, now: Instant, identity: &Identity) -> bool {
@@ -386,9 +390,8 @@ impl Seen {
     }
 
     fn oldest_over(&self, now: Instant) -> Option<IdDigest> {
-        let (id, ()) = self.seen.iter().next()?;
-        let (_, at) = self.seen.owner(id)?;
-        (!self.is_young(now, at)).then_some(*id)
+        let (id, at) = self.seen.oldest()?;
+        (!self.is_young(now, at)).then_some(id)
     }
 
     /// What became of all copies so far.

@@ -17,6 +17,7 @@ pub mod replay;
 mod reports;
 mod spin;
 mod stale;
+mod streams;
 #[cfg(test)]
 mod testing;
 mod verified;
@@ -47,6 +48,7 @@ pub use promises::Promises;
 pub use reports::Reports;
 pub use spin::Spin;
 pub use stale::Stale;
+pub use streams::Streams;
 pub use verified::Verified;
 
 /// A node that is about to be fed.
@@ -133,6 +135,7 @@ pub fn all() -> Vec<Box<dyn Oracle>> {
         Box::new(Echo::default()),
         Box::new(Verified::default()),
         Box::new(Meshes::default()),
+        Box::new(Streams::default()),
         Box::new(Promises::default()),
         Box::new(Banned::default()),
         Box::new(Reports::default()),

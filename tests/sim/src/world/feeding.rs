@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use peerage_core::codec::Encode as _;
-use peerage_core::gossipsub::{Command, stream};
+use peerage_core::gossipsub::{Command, Topic, stream};
 use peerage_core::input::{Document, OpResult};
 use peerage_core::op::OpId;
 use peerage_core::record::{Frame, Recorder, replay};
+use peerage_core::teranode::TopicKind;
 use peerage_core::time::Now;
 use peerage_core::{Action, Input, Node, Pump, conn, teranode};
 use sha2::Digest as _;
@@ -83,7 +84,7 @@ impl World {
         let (core, deadline) = (pump.core(), pump.deadline());
         let before = Before { node, now, input: &input, core, deadline, heard };
         self.oracles.iter_mut().for_each(|oracle| oracle.before(&before));
-        let mut actions = Vec::new();
+        let mut actions = std::mem::take(&mut self.actions);
         self.inputs += 1;
         if self.is_fast {
             pump.feed(now, input, |action| actions.push(action));
@@ -93,12 +94,9 @@ impl World {
             self.judge(node, now, &input, &actions);
         }
         let doomed = self.nodes[node].doomed;
-        for (nth, action) in (0u64..).zip(actions) {
-            if doomed == Some(nth) {
-                break;
-            }
-            self.begin(node, action);
-        }
+        let begun = doomed.map_or(actions.len(), |doomed| actions.len().min(doomed as usize));
+        actions.drain(..).take(begun).for_each(|action| self.begin(node, action));
+        self.actions = actions;
         match doomed {
             Some(_) => self.kill(node),
             None => self.plan_wake(node),
@@ -232,6 +230,21 @@ impl World {
         self.feed(node, Input::Start);
         if let Some(cache) = cache {
             self.feed(node, Input::Loaded(Document::AddressCache, cache));
+        }
+    }
+
+    /// A node that is connected with nobody yet leaves all topics but one: for measurements.
+    pub fn leave_topics_but(&mut self, node: usize, kept: TopicKind) {
+        let now = self.nodes[node].clock.now(self.now);
+        let Some(pump) = &mut self.nodes[node].pump else { return };
+        let core = pump.core_mut();
+        let kept = core.config().teranode.topic(kept);
+        let joined: Vec<_> = core.view().router().mesh().joined().cloned().collect();
+        for name in joined.iter().filter(|name| name.0 != kept.as_str().as_bytes()) {
+            let topic = Topic::from(&*String::from_utf8_lossy(&name.0));
+            let mut actions: Vec<Action> = Vec::new();
+            core.ask_router(now, Command::Unsubscribe { topic }, &mut actions);
+            debug_assert!(actions.is_empty(), "nobody is there to be told");
         }
     }
 

@@ -20,7 +20,7 @@ use std::fmt;
 use bytes::Bytes;
 use peerage_core::conn::AskId;
 use peerage_core::op::OpId;
-use peerage_core::{Config, Node};
+use peerage_core::{Action, Config, Node};
 use peerage_proto::hash::Hash256;
 use peerage_proto::peer_id::PeerId;
 use sha2::{Digest as _, Sha256};
@@ -96,6 +96,8 @@ pub struct World {
     violation: Option<Violation>,
     trace: Sha256,
     inputs: u64,
+    /// What an input caused; its memory is kept.
+    actions: Vec<Action>,
     /// Inputs of one node at the present moment.
     moment: (u64, usize, u32),
     /// Frames that nodes have sent.
@@ -173,6 +175,7 @@ impl World {
             violation: None,
             trace: Sha256::new(),
             inputs: 0,
+            actions: Vec::new(),
             moment: (0, 0, 0),
             frames_sent: 0,
             is_fast: false,

@@ -21,8 +21,8 @@ impl World {
             Step::Advance { ms } => self.run_ms(ms),
             Step::Mine { node } => drop(self.mine(at(node))),
             Step::Subtree { node, salt } => {
-                let hash = hash_of("subtree", salt % 1000).0.to_vec().into();
-                self.chain_event(at(node), ChainEvent::Subtree { hash });
+                // Some are announced again.
+                self.announce(node, salt % 1000);
             }
             Step::Reject { node, salt } => self.reject(at(node), salt),
             Step::Crash { node } => {
@@ -85,6 +85,13 @@ impl World {
                 self.nodes[at(node)].clock.wall_offset_ms += secs % 100_000 * 1000
             }
         }
+    }
+
+    /// A node announces the subtree with this number. After the last node comes the first.
+    pub fn announce(&mut self, node: u64, salt: u64) {
+        let node = (node % self.nodes.len() as u64) as usize;
+        let hash = hash_of("subtree", salt).0.to_vec().into();
+        self.chain_event(node, ChainEvent::Subtree { hash });
     }
 
     fn some_puppet(&self, puppet: u64) -> Option<usize> {
