@@ -17,8 +17,8 @@ use libp2p::core::muxing::{StreamMuxer, StreamMuxerBox};
 use libp2p::core::transport::{Boxed, DialOpts, ListenerId, PortUse, TransportEvent, upgrade::Version};
 use libp2p::{Multiaddr, PeerId, Transport, identity, noise, yamux};
 use peerage_shell::p2p::DialGuard;
+use peerage_shell::p2p::dns::{self, DIALS_MAX, LOOKUPS_MAX, RECORDS_MAX, Resolve};
 use peerage_smol::runtime::block_on;
-use peerage_smol::transport::dns::{self, DIALS_MAX, LOOKUPS_MAX, RECORDS_MAX, Resolve};
 use peerage_smol::transport::{Tcp, transport};
 
 type Secured = Boxed<(PeerId, StreamMuxerBox)>;

@@ -5,6 +5,7 @@ pub mod budget;
 pub mod convert;
 pub mod dht;
 pub mod dial_guard;
+pub mod dns;
 pub mod driver;
 mod frames;
 pub mod gate;
