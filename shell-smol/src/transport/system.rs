@@ -10,7 +10,7 @@ use peerage_shell::p2p::dns::Resolve;
 /// The system's resolver: addresses by `getaddrinfo` on the blocking pool, so the hosts file counts; TXT records,
 /// with feature `dnsaddr`, by the name servers of the system's settings, read anew for each look-up.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct System;
+pub(super) struct System;
 
 impl Resolve for System {
     fn ips(&self, name: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {

@@ -10,14 +10,18 @@ pub mod driver;
 mod frames;
 pub mod gate;
 pub mod links;
+mod listening;
+pub mod mdns;
 pub mod messages;
 pub mod ports;
 pub mod providers;
 pub mod pubsub;
+pub mod reach;
 pub mod signatures;
 pub mod streams;
 mod swarm_events;
 pub mod transport;
+pub mod upnp;
 
 pub use dial_guard::DialGuard;
 pub use driver::{Announce, ListenFailed, P2p, Start};

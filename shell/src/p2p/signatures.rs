@@ -1,6 +1,7 @@
 //! Signatures of messages: made with our key, and checked as Go checks them, so that one network judges alike.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use prost::Message as _;
 use ring::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 
 /// Runs work that blocks where it blocks nobody.
-pub type Unblock = Box<dyn Fn(Box<dyn FnOnce() + Send>) + Send>;
+pub type Unblock = Arc<dyn Fn(Box<dyn FnOnce() + Send>) + Send + Sync>;
 
 /// Checks made at once. More would keep the loop from everything else for longer than a millisecond or so.
 const INLINE_MAX: usize = 16;
@@ -291,7 +292,7 @@ mod tests {
         type Work = Box<dyn FnOnce() + Send>;
         let elsewhere = Arc::<Mutex<Vec<Work>>>::default();
         let queue = Arc::clone(&elsewhere);
-        let unblock = Box::new(move |work| queue.lock().unwrap().push(work));
+        let unblock = Arc::new(move |work| queue.lock().unwrap().push(work));
         let mut signatures = Signatures::new(Keypair::generate_ed25519(), unblock);
         let (_, check, _) = ed25519_vectors().into_iter().find(|(.., end)| *end == CheckEnd::Valid).unwrap();
         let mut ops = Ops::default();

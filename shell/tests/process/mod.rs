@@ -5,6 +5,7 @@
 mod bad_input;
 mod client;
 mod life;
+mod neighbourhood;
 mod network;
 mod recording;
 mod siege;
