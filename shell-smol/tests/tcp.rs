@@ -12,9 +12,8 @@ use std::time::Duration;
 
 use futures::future::{Either, join, select};
 use futures::{AsyncReadExt as _, AsyncWriteExt as _};
-use libp2p::core::Endpoint;
 use libp2p::core::multiaddr::Protocol;
-use libp2p::core::transport::{DialOpts, ListenerId, PortUse, TransportError, TransportEvent};
+use libp2p::core::transport::{ListenerId, PortUse, TransportError, TransportEvent};
 use libp2p::{Multiaddr, Transport as _};
 use peerage_smol::runtime::block_on;
 use peerage_smol::transport::{Stream, Tcp};
@@ -22,22 +21,13 @@ use socket2::{Domain, Socket, Type};
 
 #[path = "../../shell/tests/support/namespace.rs"]
 mod namespace;
+mod support;
+
+use support::{opts, within};
 
 type Event = TransportEvent<futures::future::Ready<io::Result<Stream>>, io::Error>;
 
 const LOOPBACK: [&str; 2] = ["/ip4/127.0.0.1/tcp/0", "/ip6/::1/tcp/0"];
-
-fn opts(port_use: PortUse) -> DialOpts {
-    DialOpts { role: Endpoint::Dialer, port_use }
-}
-
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    let deadline = futures_timer::Delay::new(Duration::from_secs(20));
-    match select(Box::pin(future), deadline).await {
-        Either::Left((output, _)) => output,
-        Either::Right(_) => panic!("nothing happened before the deadline"),
-    }
-}
 
 async fn event(tcp: &mut Tcp) -> Event {
     within(poll_fn(|cx| Pin::new(&mut *tcp).poll(cx))).await
@@ -182,18 +172,19 @@ fn listeners_are_removed_again_and_again_and_each_says_that_it_closed() {
 
 #[test]
 fn ipv4_and_ipv6_are_listened_on_separately_at_one_port() {
-    let both = || {
+    namespace::inside("ipv4_and_ipv6_are_listened_on_separately_at_one_port", || {
         block_on(async {
-            let (mut tcp, four) = listening(LOOPBACK[0]).await;
-            // Somebody else's port for IPv6 is no failure of ours: then another pair is tried.
-            let six = format!("/ip6/::/tcp/{}", port(&four)).parse().unwrap();
-            tcp.listen_on(ListenerId::next(), six).is_ok()
-        })
-    };
-    assert!(
-        (0..10).any(|_| both()),
-        "an IPv6 wildcard takes no IPv4 connections, so the port is free for it"
-    );
+            let (mut six, addr) = listening("/ip6/::/tcp/0").await;
+            let four: Multiaddr = format!("/ip4/127.0.0.1/tcp/{}", port(&addr)).parse().unwrap();
+            let refused = within(Tcp::default().dial(four.clone(), opts(PortUse::New)).unwrap()).await;
+            assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::ConnectionRefused, "it is for IPv6 alone");
+            let (mut four_too, told) = listening(&four.to_string()).await;
+            assert_eq!(told, four);
+            let dial = Tcp::default().dial(four, opts(PortUse::New)).unwrap();
+            assert!(within(join(dial, incoming(&mut four_too))).await.0.is_ok());
+            assert!(is_quiet(&mut six), "nobody came there");
+        });
+    });
 }
 
 /// A listener whose backlog is full: the system answers nobody there any more.
