@@ -26,7 +26,7 @@ use crate::time::{Instant, Now};
 /// A connection that lasted less counts as a failure, so that a peer that drops us at once is not redialled at once.
 const STABLE: Duration = Duration::from_secs(30);
 /// The sources of found targets.
-const FOUND_SOURCES: [Source; 3] = [Source::Cache, Source::Dht, Source::Peer];
+const FOUND_SOURCES: [Source; 4] = [Source::Cache, Source::Dht, Source::Peer, Source::Mdns];
 
 state! {
     #[derive(Clone, Debug)]

@@ -124,6 +124,8 @@ pub enum Source {
     Dht,
     /// Peer exchange, or an address request.
     Peer,
+    /// The local network.
+    Mdns,
 }
 
 /// What happens to connections. Every transport reports here.
@@ -289,7 +291,7 @@ codec_enum!(DialError {
     0 => Unreachable(cause), 1 => WrongPeer(peer), 2 => NoAddress, 3 => TimedOut, 4 => Ourselves,
     5 => NameNotResolved,
 });
-codec_enum!(Source { 0 => Bootstrap, 1 => Static, 2 => Cache, 3 => Dht, 4 => Peer });
+codec_enum!(Source { 0 => Bootstrap, 1 => Static, 2 => Cache, 3 => Dht, 4 => Peer, 5 => Mdns });
 codec_enum!(Event {
     0 => Listening { addr },
     1 => ListeningEnded { addr },

@@ -1,14 +1,14 @@
-//! libp2p's TCP transport over async-io, and the DNS wrapper around it.
+//! libp2p's TCP transport over async-io, and the names around it.
 //!
 //! libp2p's own TCP and DNS transports can only be built with tokio. Streams come out plain: security and muxer are
 //! added above (profile of Teranode's libp2p, section 1).
 
 mod dial;
-pub mod dns;
 #[cfg(feature = "dnsaddr")]
 mod hickory;
 mod listener;
 mod stream;
+mod system;
 
 pub(crate) use dial::connect;
 pub use stream::Stream;
@@ -25,7 +25,7 @@ use libp2p::core::multiaddr::{Multiaddr, Protocol};
 use libp2p::core::transport::{DialOpts, ListenerId, PortUse, TransportError, TransportEvent};
 
 use listener::Listener;
-use peerage_shell::p2p::DialGuard;
+use peerage_shell::p2p::{DialGuard, dns};
 
 type Event = TransportEvent<Ready<io::Result<Stream>>, io::Error>;
 
@@ -35,7 +35,7 @@ type Event = TransportEvent<Ready<io::Result<Stream>>, io::Error>;
 /// # Errors
 /// None today: the system's resolver settings are read when a name is first looked up.
 pub fn transport(dial_private: bool) -> io::Result<dns::Transport<DialGuard<Tcp>>> {
-    Ok(dns::Transport::new(DialGuard::new(Tcp::default(), dial_private), Arc::new(dns::System)))
+    Ok(dns::Transport::new(DialGuard::new(Tcp::default(), dial_private), Arc::new(system::System)))
 }
 
 /// TCP over async-io: `/ip4/../tcp/..` and `/ip6/../tcp/..`, with an optional `/p2p/..` at the end.

@@ -166,7 +166,7 @@ fn libp2p(
         executor: Box::new(Spawn(runtime.clone())),
         unblock: {
             let runtime = runtime.clone();
-            Box::new(move |work| runtime.unblock(work))
+            Arc::new(move |work| runtime.unblock(work))
         },
         options: behaviour::Options {
             key,
@@ -174,6 +174,8 @@ fn libp2p(
             dht_mode: settings.conn.dht_mode,
             protocol_version: settings.teranode.network.identify_protocol_version().to_owned(),
             agent_version: format!("peerage/{}", env!("CARGO_PKG_VERSION")),
+            nat: settings.nat,
+            dial_private: settings.conn.allow_private,
         },
         announce: settings.announce.clone(),
         budget: Budget {
@@ -182,7 +184,8 @@ fn libp2p(
             patience: FLOOD_PATIENCE,
             floods,
         },
-        dial_private: settings.conn.allow_private,
+        relays: settings.relays(),
+        mdns: settings.mdns,
         tally: Arc::clone(tally),
     })
     .map_err(|problem| Fault::new(code::CONFIG, format!("failed to create p2p client: {problem}"), ""))

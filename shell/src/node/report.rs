@@ -292,6 +292,7 @@ const fn source_name(source: Source) -> &'static str {
         Source::Cache => "cache",
         Source::Dht => "dht",
         Source::Peer => "peer",
+        Source::Mdns => "mdns",
     }
 }
 

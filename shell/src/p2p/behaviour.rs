@@ -8,7 +8,7 @@ use std::time::Duration;
 use libp2p::identity::Keypair;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::{StreamProtocol, identify, kad, ping};
+use libp2p::{StreamProtocol, autonat, dcutr, identify, kad, ping, relay};
 use peerage_core::conn::DhtMode;
 
 use super::providers::Providers;
@@ -27,6 +27,12 @@ pub struct Behaviour {
     pub ping: ping::Behaviour,
     /// Peer address requests.
     pub stream: libp2p_stream::Behaviour,
+    /// Connections through relays.
+    pub relay: relay::client::Behaviour,
+    /// From such a connection to a direct one: hole punching.
+    pub dcutr: Toggle<dcutr::Behaviour>,
+    /// Whether others can reach us, and the same for them.
+    pub autonat: Toggle<autonat::Behaviour>,
 }
 
 /// What the behaviour is built from.
@@ -42,16 +48,24 @@ pub struct Options<'a> {
     pub protocol_version: String,
     /// Identify's agent version.
     pub agent_version: String,
+    /// Whether ways through NATs are sought: hole punching and AutoNAT.
+    pub nat: bool,
+    /// Whether private addresses are tried when a peer asks whether it can be reached.
+    pub dial_private: bool,
 }
 
-/// Builds the behaviour.
-pub fn behaviour(options: &Options<'_>) -> Behaviour {
+/// Builds the behaviour; `relay` is the one whose transport is below it.
+pub fn behaviour(options: &Options<'_>, relay: relay::client::Behaviour) -> Behaviour {
+    let local = options.key.public().to_peer_id();
     Behaviour {
         pubsub: pubsub::Behaviour::new(options.frame_bytes_max),
         kad: Toggle::from(dht(options)),
         identify: identify::Behaviour::new(identify_config(options)),
         ping: ping::Behaviour::default(),
         stream: libp2p_stream::Behaviour::new(),
+        relay,
+        dcutr: options.nat.then(|| dcutr::Behaviour::new(local)).into(),
+        autonat: options.nat.then(|| autonat::Behaviour::new(local, autonat_config(options))).into(),
     }
 }
 
@@ -61,6 +75,15 @@ fn identify_config(options: &Options<'_>) -> identify::Config {
         .with_agent_version(options.agent_version.clone())
         .with_push_listen_addr_updates(true)
         .with_hide_listen_addrs(true)
+}
+
+/// AutoNAT with Go's throttle; its other values are Go's already.
+fn autonat_config(options: &Options<'_>) -> autonat::Config {
+    autonat::Config {
+        throttle_clients_period: THROTTLE_PERIOD,
+        only_global_ips: !options.dial_private,
+        ..autonat::Config::default()
+    }
 }
 
 /// Kademlia as the family runs it (libp2p profile, section 4). It dials nobody by default.
@@ -90,6 +113,8 @@ fn dht(options: &Options<'_>) -> Option<kad::Behaviour<Providers>> {
 pub const KAD_PROTOCOL: StreamProtocol = StreamProtocol::new("/ipfs/kad/1.0.0");
 /// Longest search or announcement (libp2p profile: 10 s).
 pub const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Peers that asked whether they can be reached ask again after this.
+pub const THROTTLE_PERIOD: Duration = Duration::from_secs(60);
 /// k.
 pub const REPLICATION: NonZeroUsize = NonZeroUsize::new(20).expect("20 is not 0");
 /// alpha.
@@ -106,17 +131,35 @@ mod tests {
             dht_mode,
             protocol_version: "/teranode/bitcoin/regtest/1.0.0".to_owned(),
             agent_version: "peerage/0".to_owned(),
+            nat: false,
+            dial_private: false,
         }
+    }
+
+    fn built(options: &Options<'_>) -> Behaviour {
+        behaviour(options, relay::client::new(options.key.public().to_peer_id()).1)
+    }
+
+    #[test]
+    fn ways_through_nats_are_sought_only_when_told() {
+        let key = Keypair::generate_ed25519();
+        for nat in [false, true] {
+            let built = built(&Options { nat, ..options(&key, DhtMode::Off) });
+            assert_eq!((built.dcutr.is_enabled(), built.autonat.is_enabled()), (nat, nat));
+        }
+        let public = autonat_config(&options(&key, DhtMode::Off));
+        assert!(public.only_global_ips);
+        assert_eq!((public.throttle_clients_global_max, public.throttle_clients_peer_max), (30, 3));
     }
 
     #[test]
     fn the_dht_is_server_client_or_absent_as_told() {
         let key = Keypair::generate_ed25519();
-        let mode = |mode| behaviour(&options(&key, mode)).kad.as_ref().map(kad::Behaviour::mode);
+        let mode = |mode| built(&options(&key, mode)).kad.as_ref().map(kad::Behaviour::mode);
         assert_eq!(mode(DhtMode::Server), Some(kad::Mode::Server));
         assert_eq!(mode(DhtMode::Client), Some(kad::Mode::Client));
         assert_eq!(mode(DhtMode::Off), None);
-        let kad = behaviour(&options(&key, DhtMode::Server)).kad;
+        let kad = built(&options(&key, DhtMode::Server)).kad;
         assert_eq!(kad.as_ref().unwrap().protocol_names(), [KAD_PROTOCOL]);
     }
 

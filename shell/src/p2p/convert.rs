@@ -38,6 +38,16 @@ pub fn ip(addr: &libp2p::Multiaddr) -> Option<IpAddr> {
     if let Protocol::Ip6(ip) = first { Some(ip.into()) } else { None }
 }
 
+/// Whether the way leads through a relay.
+pub fn is_relayed(addr: &libp2p::Multiaddr) -> bool {
+    addr.iter().any(|part| part == Protocol::P2pCircuit)
+}
+
+/// The other end of an accepted connection: whoever comes through a relay is where the relay is.
+pub fn origin<'a>(local: &'a libp2p::Multiaddr, send_back: &'a libp2p::Multiaddr) -> &'a libp2p::Multiaddr {
+    if is_relayed(local) { local } else { send_back }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use futures::{FutureExt as _, StreamExt as _};
 use futures_timer::Delay;
-use libp2p::Swarm;
 use libp2p::core::transport::ListenerId;
 use libp2p::swarm::Executor;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::{Swarm, relay};
 use peerage_core::conn::{
     Action as ConnAction, ConnectionId, DialError, Event as ConnEvent, RECEIVED_BYTES_MIN,
 };
@@ -23,10 +23,13 @@ use peerage_proto::{Multiaddr, PeerId};
 use super::behaviour::{self, Behaviour, Options};
 use super::budget::Budget;
 use super::gate::{Arrivals, Gate, Traffic};
+use super::mdns::Mdns;
 use super::pubsub::{self, News, Theirs};
+use super::reach::Reach;
 use super::signatures::{Signatures, Unblock};
 use super::streams::Streams;
 use super::transport::{self, RawTransport};
+use super::upnp::Mapper;
 use super::{convert, dht, links};
 use crate::http::server::Tally;
 
@@ -48,7 +51,7 @@ pub struct Start<'a> {
     pub raw: RawTransport,
     /// Runs connections.
     pub executor: Box<dyn Executor + Send>,
-    /// Runs long checks of signatures.
+    /// Runs long checks of signatures, and what blocks.
     pub unblock: Unblock,
     /// Parts of the behaviour.
     pub options: Options<'a>,
@@ -56,8 +59,10 @@ pub struct Start<'a> {
     pub announce: Announce,
     /// What one connection may send.
     pub budget: Budget,
-    /// Whether private addresses that peers tell are kept.
-    pub dial_private: bool,
+    /// Peers who may be our relays; none: no places on relays are sought.
+    pub relays: Vec<Multiaddr>,
+    /// Whether peers are looked for on the local network.
+    pub mdns: bool,
     /// Counts failures to accept.
     pub tally: Arc<Tally>,
 }
@@ -81,6 +86,9 @@ pub struct P2p {
     pub(super) queued: VecDeque<Input>,
     pub(super) announce: Announce,
     pub(super) dial_private: bool,
+    pub(super) reach: Reach,
+    pub(super) mdns: Option<Mdns>,
+    pub(super) mapper: Option<Mapper>,
     pub(super) accepting: bool,
     pub(super) hearing: bool,
     streams: Streams,
@@ -114,16 +122,19 @@ impl P2p {
                 self.0.exec(task);
             }
         }
-        let (gate, arrivals) = Gate::new(start.raw, start.budget);
+        let local = start.options.key.public().to_peer_id();
+        let (relays, relay_client) = relay::client::new(local);
+        let (gate, arrivals) = Gate::new(transport::with_relays(start.raw, relays), start.budget);
         let traffic = gate.traffic();
         let stack = transport::upgrade(gate, start.options.key)?;
-        let behaviour = behaviour::behaviour(&start.options);
+        let behaviour = behaviour::behaviour(&start.options, relay_client);
         let streams = Streams::new(behaviour.stream.new_control())?;
         let config = libp2p::swarm::Config::with_executor(Run(start.executor))
             .with_idle_connection_timeout(IDLE)
             .with_dial_concurrency_factor(NonZeroU8::new(4).expect("4 is not 0"));
-        let local = start.options.key.public().to_peer_id();
         let mut swarm = Swarm::new(stack, behaviour, local, config);
+        let id = convert::peer(&local).filter(|_| start.mdns);
+        let mdns = id.map(Mdns::start);
         if let Announce::Exactly(addrs) = &start.announce {
             addrs.iter().filter_map(convert::libp2p_addr).for_each(|addr| swarm.add_external_address(addr));
         }
@@ -135,7 +146,10 @@ impl P2p {
             queries: dht::Queries::default(),
             queued: VecDeque::new(),
             announce: start.announce,
-            dial_private: start.dial_private,
+            dial_private: start.options.dial_private,
+            mapper: start.options.nat.then(|| Mapper::new(Arc::clone(&start.unblock))),
+            mdns: mdns.transpose().map_err(|error| format!("mDNS: {error}"))?,
+            reach: Reach::new(start.relays.iter().filter_map(convert::libp2p_addr)),
             accepting: true,
             hearing: true,
             streams,
@@ -202,6 +216,10 @@ impl P2p {
                 if let Some(kad) = self.swarm.behaviour_mut().kad.as_mut() {
                     kad.store_mut().sweep(std::time::Instant::now());
                 }
+                self.seek_relays();
+                if let Some(mapper) = &mut self.mapper {
+                    mapper.begin(std::time::Instant::now());
+                }
                 let received = self.links.received(RECEIVED_BYTES_MIN).into_iter();
                 self.queued
                     .extend(received.map(|(id, bytes)| Input::Conn(ConnEvent::Received { id, bytes })));
@@ -209,6 +227,15 @@ impl P2p {
             }
             if let Poll::Ready(input) = self.streams.poll_next(cx) {
                 return Poll::Ready(input);
+            }
+            if let Some(mapper) = &mut self.mapper
+                && let Poll::Ready(changes) = mapper.poll_next(cx, std::time::Instant::now())
+            {
+                changes.into_iter().for_each(|change| self.on_mapping(change));
+                continue;
+            }
+            if let Some(Poll::Ready(found)) = self.mdns.as_mut().map(|mdns| mdns.poll_next(cx)) {
+                return Poll::Ready(Input::Conn(found));
             }
             match self.swarm.poll_next_unpin(cx) {
                 Poll::Ready(Some(event)) => self.on_swarm_event(event),

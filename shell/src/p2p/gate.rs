@@ -20,6 +20,7 @@ use libp2p::core::transport::{DialOpts, ListenerId, TransportError, TransportEve
 use libp2p::multiaddr::Protocol;
 
 use super::budget::{Bucket, Budget, Meter, PAUSE, Word, flood};
+use super::convert;
 use super::transport::{RawTransport, Socket};
 
 /// Longest silence of whoever connected, once it is admitted: a dialler speaks first, and at once.
@@ -62,8 +63,13 @@ impl Traffic {
     }
 }
 
-/// The swarm appends the peer that it expects.
+/// The swarm appends the peer that it expects. Of what comes through a relay the peer is all that tells one from another.
 fn without_p2p(addr: &Multiaddr) -> Multiaddr {
+    let is_direct = matches!(addr.iter().next(), Some(first) if !matches!(first, Protocol::P2p(_)))
+        && !convert::is_relayed(addr);
+    if !is_direct {
+        return addr.clone();
+    }
     addr.iter().filter(|part| !matches!(part, Protocol::P2p(_))).collect()
 }
 
@@ -305,6 +311,21 @@ mod tests {
         assert_eq!(traffic.of(&addr).map(|meter| meter.bytes()), Some(1000));
         drop(socket);
         assert!(traffic.of(&addr).is_none());
+    }
+
+    #[test]
+    fn what_comes_through_a_relay_is_counted_by_its_peer() {
+        let traffic = Traffic::default();
+        let [one, two] = [(); 2].map(|()| Multiaddr::from(Protocol::P2p(libp2p::PeerId::random())));
+        let relay: Multiaddr = format!("/ip4/127.0.0.1/tcp/1{one}/p2p-circuit").parse().unwrap();
+        let to_two = relay.clone().with(two.iter().next().unwrap());
+        let ways = [one, two, relay, to_two];
+        let sockets = ways.each_ref().map(|way| traffic.begin(way));
+        for (socket, way) in sockets.iter().zip(&ways) {
+            assert!(traffic.of(way).is_some_and(|meter| Arc::ptr_eq(&meter, &socket.meter)), "{way}");
+        }
+        drop(sockets);
+        assert!(traffic.lock().is_empty());
     }
 
     #[test]

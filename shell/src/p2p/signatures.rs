@@ -1,6 +1,7 @@
 //! Signatures of messages: made with our key, and checked as Go checks them, so that one network judges alike.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -17,7 +18,7 @@ mod ed25519;
 use ed25519::Keys;
 
 /// Runs work that blocks where it blocks nobody.
-pub type Unblock = Box<dyn Fn(Box<dyn FnOnce() + Send>) + Send>;
+pub type Unblock = Arc<dyn Fn(Box<dyn FnOnce() + Send>) + Send + Sync>;
 
 /// Checks made where the loop runs. More would keep it from everything else for longer than a millisecond or so.
 const INLINE_MAX: usize = 16;
@@ -176,7 +177,7 @@ mod tests {
     use peerage_core::op::Ops;
     use peerage_proto::hex;
     use serde_json::Value;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     type Vector = (String, Check, CheckEnd);
 
@@ -270,7 +271,7 @@ mod tests {
         type Work = Box<dyn FnOnce() + Send>;
         let elsewhere = Arc::<Mutex<Vec<Work>>>::default();
         let queue = Arc::clone(&elsewhere);
-        let unblock = Box::new(move |work| queue.lock().unwrap().push(work));
+        let unblock = Arc::new(move |work| queue.lock().unwrap().push(work));
         let mut signatures = Signatures::new(Keypair::generate_ed25519(), unblock);
         let (_, check, _) = ed25519_vectors().into_iter().find(|(.., end)| *end == CheckEnd::Valid).unwrap();
         let mut ops = Ops::default();

@@ -6,22 +6,22 @@ use std::sync::PoisonError;
 use libp2p::core::ConnectedPoint;
 use libp2p::core::transport::TransportError;
 use libp2p::swarm::{ConnectionError, ConnectionId, DialError as StockDialError, SwarmEvent};
-use libp2p::{Multiaddr as StockAddr, PeerId as StockPeer, identify};
+use libp2p::{Multiaddr as StockAddr, PeerId as StockPeer, autonat, identify};
 use peerage_core::conn::{CloseReason, DialError, Direction, Event};
 use peerage_core::input::{Input, OpResult};
 use peerage_proto::ip::is_private;
 
 use super::behaviour::{BehaviourEvent, KAD_PROTOCOL};
 use super::convert;
-use super::driver::{Announce, ListenFailed, P2p, chain};
+use super::driver::{ListenFailed, P2p, chain};
 use super::transport::CANNOT_RESOLVE;
 
 impl P2p {
     pub(super) fn on_swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::Behaviour(event) => self.on_behaviour(event),
-            SwarmEvent::IncomingConnection { connection_id, send_back_addr, .. } => {
-                self.on_incoming(connection_id, &send_back_addr);
+            SwarmEvent::IncomingConnection { connection_id, local_addr, send_back_addr } => {
+                self.on_incoming(connection_id, &local_addr, &send_back_addr);
             }
             SwarmEvent::IncomingConnectionError { connection_id, .. } => {
                 if let Some(pending) = self.links.handshake_ended(connection_id) {
@@ -31,7 +31,10 @@ impl P2p {
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.on_established(peer_id, connection_id, &endpoint);
             }
-            SwarmEvent::ConnectionClosed { connection_id, cause, .. } => {
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, cause, .. } => {
+                if num_established == 0 {
+                    self.reach.gone(&peer_id);
+                }
                 // What came on it comes before its end.
                 while let Some(input) = self.next_news() {
                     self.queued.push_back(input);
@@ -47,19 +50,38 @@ impl P2p {
             }
             SwarmEvent::NewListenAddr { listener_id, address } => {
                 self.addressless.remove(&listener_id);
+                if self.reach.is_place(listener_id) {
+                    return self.on_place(listener_id);
+                }
+                self.on_interface(&address, true);
                 self.on_listening(&address);
             }
-            SwarmEvent::ExpiredListenAddr { address, .. } => self.on_listening_ended(&address),
-            SwarmEvent::ListenerClosed { addresses, reason, .. } => {
+            SwarmEvent::ExpiredListenAddr { listener_id, address } => {
+                if self.reach.is_place(listener_id) {
+                    return;
+                }
+                self.on_interface(&address, false);
+                self.on_listening_ended(&address);
+            }
+            SwarmEvent::ListenerClosed { listener_id, addresses, reason } => {
+                if self.reach.is_place(listener_id) {
+                    return self.on_place_ended(listener_id);
+                }
                 // A node that nobody reaches any more looks well from within: it ends, and is started again.
                 if let Err(error) = &reason {
                     let addrs: Vec<_> = addresses.iter().map(ToString::to_string).collect();
                     self.failed = Some(ListenFailed { addr: addrs.join(" "), cause: chain(error) });
                 }
-                addresses.iter().for_each(|address| self.on_listening_ended(address));
+                for address in &addresses {
+                    self.on_interface(address, false);
+                    self.on_listening_ended(address);
+                }
             }
             // It accepts again soon; whether it fails for long is looked at elsewhere.
             SwarmEvent::ListenerError { .. } => self.tally.fail(),
+            SwarmEvent::ExternalAddrConfirmed { address } if !self.announces(&address) => {
+                self.swarm.remove_external_address(&address);
+            }
             // About addresses that we choose ourselves.
             SwarmEvent::Dialing { .. }
             | SwarmEvent::NewExternalAddrCandidate { .. }
@@ -71,15 +93,16 @@ impl P2p {
         }
     }
 
-    fn conn(&mut self, event: Event) {
+    pub(super) fn conn(&mut self, event: Event) {
         self.queued.push_back(Input::Conn(event));
     }
 
-    fn on_incoming(&mut self, id: ConnectionId, from: &StockAddr) {
+    fn on_incoming(&mut self, id: ConnectionId, local: &StockAddr, from: &StockAddr) {
         let arrival = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         let Some(arrival) = arrival.filter(|arrival| arrival.addr == *from) else { return };
         // Without demand the arrival is dropped, which refuses the socket.
-        let Some(addr) = convert::addr(from).filter(|_| self.accepting) else { return };
+        let addr = convert::addr(convert::origin(local, from)).filter(|_| self.accepting);
+        let Some(addr) = addr else { return };
         let pending = self.links.arrived(id, arrival.admit, arrival.cut);
         self.conn(Event::Incoming { pending, addr });
     }
@@ -94,7 +117,13 @@ impl P2p {
             (ConnectedPoint::Listener { send_back_addr, .. }, None) => (send_back_addr, None),
             (ConnectedPoint::Dialer { address, .. }, _) => (address, Some(Direction::Outbound(op))),
         };
-        let known = convert::peer(&peer).zip(convert::addr(remote)).zip(direction);
+        let origin = match endpoint {
+            ConnectedPoint::Listener { local_addr, send_back_addr } => {
+                convert::origin(local_addr, send_back_addr)
+            }
+            ConnectedPoint::Dialer { address, .. } => address,
+        };
+        let known = convert::peer(&peer).zip(convert::addr(origin)).zip(direction);
         let Some(((peer, addr), direction)) = known else {
             // An identity or address that the core cannot name: we do not know such kinds.
             self.swarm.close_connection(id);
@@ -114,24 +143,6 @@ impl P2p {
         }
     }
 
-    fn on_listening(&mut self, address: &StockAddr) {
-        let Some(addr) = convert::addr(address) else { return };
-        if let Announce::Listening { private } = self.announce
-            && (private || !addr.ip().is_some_and(is_private))
-        {
-            self.swarm.add_external_address(address.clone());
-        }
-        self.conn(Event::Listening { addr });
-    }
-
-    fn on_listening_ended(&mut self, address: &StockAddr) {
-        let Some(addr) = convert::addr(address) else { return };
-        if let Announce::Listening { .. } = self.announce {
-            self.swarm.remove_external_address(address);
-        }
-        self.conn(Event::ListeningEnded { addr });
-    }
-
     fn on_behaviour(&mut self, event: BehaviourEvent) {
         match event {
             // It is asked for when nothing else is queued.
@@ -149,10 +160,14 @@ impl P2p {
             )
             | BehaviourEvent::Ping(_) => {}
             BehaviourEvent::Stream(()) => {}
+            BehaviourEvent::Autonat(autonat::Event::StatusChanged { new, .. }) => self.reach.found(&new),
+            // The connections that come of it are told like all others.
+            BehaviourEvent::Autonat(_) | BehaviourEvent::Relay(_) | BehaviourEvent::Dcutr(_) => {}
         }
     }
 
     fn on_identified(&mut self, peer: StockPeer, info: identify::Info) {
+        self.reach.identified(&peer, &info.protocols);
         let dial_private = self.dial_private;
         let dialable = |addr: &&StockAddr| dial_private || !convert::ip(addr).is_some_and(is_private);
         if info.protocols.contains(&KAD_PROTOCOL)
@@ -252,7 +267,7 @@ mod tests {
     use crate::p2p::budget::Budget;
     use crate::p2p::pubsub::credit::Credit;
     use crate::p2p::pubsub::{Theirs, Told};
-    use crate::p2p::{Socket, Start};
+    use crate::p2p::{Announce, Socket, Start};
     use libp2p::Transport as _;
     use libp2p::core::transport::ListenerId;
     use libp2p::core::transport::dummy::DummyTransport;
@@ -283,13 +298,15 @@ mod tests {
         P2p::new(Start {
             raw: DummyTransport::<Socket>::new().boxed(),
             executor: Box::new(|_| {}),
-            unblock: Box::new(|work| work()),
+            unblock: std::sync::Arc::new(|work| work()),
             options: Options {
                 key,
                 frame_bytes_max: 1 << 20,
                 dht_mode: peerage_core::conn::DhtMode::Off,
                 protocol_version: String::new(),
                 agent_version: String::new(),
+                nat: false,
+                dial_private: false,
             },
             announce: Announce::Exactly(vec![]),
             budget: Budget {
@@ -298,7 +315,8 @@ mod tests {
                 patience: std::time::Duration::ZERO,
                 floods: Default::default(),
             },
-            dial_private: false,
+            relays: vec![],
+            mdns: false,
             tally: std::sync::Arc::clone(tally),
         })
         .unwrap()
@@ -392,6 +410,49 @@ mod tests {
         let error = std::io::Error::other("too many open files");
         p2p.on_swarm_event(SwarmEvent::ListenerError { listener_id: ListenerId::next(), error });
         assert_eq!((p2p.take_failure(), tally.failed()), (None, 1));
+    }
+
+    #[test]
+    fn a_place_on_a_relay_is_told_once_and_its_end_is_no_failure() {
+        let key = libp2p::identity::Keypair::generate_ed25519();
+        let mut p2p = alone(&key, &Default::default());
+        let relay = StockPeer::random();
+        let addr: StockAddr = format!("/ip4/127.0.0.1/tcp/9/p2p/{relay}").parse().unwrap();
+        let place = convert::addr(&format!("{addr}/p2p-circuit").parse().unwrap()).unwrap();
+        p2p.reach = crate::p2p::reach::Reach::new([addr]);
+        let listener_id = ListenerId::next();
+        p2p.reach.asked(relay, listener_id);
+        let theirs: StockAddr = format!("/ip4/127.0.0.9/tcp/9/p2p/{relay}/p2p-circuit").parse().unwrap();
+        for _ in 0..2 {
+            p2p.on_swarm_event(SwarmEvent::NewListenAddr { listener_id, address: theirs.clone() });
+        }
+        assert_eq!(all(&mut p2p), [Input::Conn(Event::Listening { addr: place.clone() })]);
+        assert_eq!(
+            p2p.swarm.external_addresses().count(),
+            0,
+            "what the relay says of itself is not announced"
+        );
+        let reason = Err(std::io::Error::other("no more places"));
+        p2p.on_swarm_event(SwarmEvent::ListenerClosed { listener_id, addresses: vec![theirs], reason });
+        assert_eq!(all(&mut p2p), [Input::Conn(Event::ListeningEnded { addr: place })]);
+        assert_eq!(p2p.take_failure(), None);
+    }
+
+    #[test]
+    fn what_a_library_finds_out_about_our_addresses_is_announced_only_as_we_say() {
+        let key = libp2p::identity::Keypair::generate_ed25519();
+        for (announce, told) in [
+            (Announce::Exactly(vec![]), 0),
+            (Announce::Listening { private: false }, 0),
+            (Announce::Listening { private: true }, 1),
+        ] {
+            let mut p2p = alone(&key, &Default::default());
+            p2p.announce = announce;
+            let address: StockAddr = "/ip4/10.0.0.7/tcp/9".parse().unwrap();
+            p2p.swarm.add_external_address(address.clone());
+            p2p.on_swarm_event(SwarmEvent::ExternalAddrConfirmed { address });
+            assert_eq!(p2p.swarm.external_addresses().count(), told);
+        }
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! From a raw socket to an authenticated, multiplexed connection: TLS then Noise, then yamux (libp2p profile,
 //! section 1).
 
+use std::io;
 use std::time::Duration;
 
+use futures::future::Either;
 use futures::io::{AsyncRead, AsyncWrite};
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::Boxed;
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
-use libp2p::{PeerId, Transport as _, noise, yamux};
+use libp2p::{PeerId, Transport as _, noise, relay, yamux};
 
 use super::gate::Gate;
 use super::messages::Counted;
@@ -33,6 +35,20 @@ pub const DIAL_TIMEOUT: Duration = Duration::from_secs(15);
 /// Longest time from an accepted socket to a connection. Go allows 15 s; half-open handshakes hold places that all share, and
 /// an honest one takes five round trips.
 pub const ACCEPT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// `raw`, and connections through relays beside it: both come to the gate, so that what passes a relay has the same limits
+/// and budgets.
+pub fn with_relays(raw: RawTransport, relays: relay::client::Transport) -> RawTransport {
+    relays
+        .map_err(io::Error::other)
+        .or_transport(raw)
+        .map(|either, _| match either {
+            Either::Left(relayed) => Box::new(relayed) as Socket,
+            Either::Right(socket) => socket,
+        })
+        .map_err(|error| error.into_inner())
+        .boxed()
+}
 
 /// The whole stack above `gate`.
 ///

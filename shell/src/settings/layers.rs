@@ -343,11 +343,11 @@ mod tests {
     #[test]
     fn a_setting_of_what_is_not_built_is_refused_unless_it_is_the_default() {
         let refused = |flag| layers("", &[], &[flag]).unwrap().refuse_missing();
-        assert_eq!(refused(("p2p_enable_nat", "false")), Ok(()));
-        assert_eq!(refused(("p2p_enable_nat", "0")), Ok(()));
-        let error = refused(("p2p_enable_nat", "true")).unwrap_err();
-        assert_eq!((error.key.as_str(), error.origin.as_str()), ("p2p_enable_nat", "--set"));
-        assert!(error.problem.contains("port mapping"));
+        assert_eq!(refused(("p2p_dht_use_private", "false")), Ok(()));
+        assert_eq!(refused(("p2p_dht_use_private", "0")), Ok(()));
+        let error = refused(("p2p_dht_use_private", "true")).unwrap_err();
+        assert_eq!((error.key.as_str(), error.origin.as_str()), ("p2p_dht_use_private", "--set"));
+        assert!(error.problem.contains("private networks"));
         assert!(refused(("banlist_db", "sqlite:///x")).is_err());
     }
 }

@@ -52,6 +52,10 @@ pub struct Settings {
     pub gossipsub: gossipsub::config::Config,
     /// What identify tells about our addresses.
     pub announce: Announce,
+    /// Whether ways through NATs are sought: port mapping, hole punching, AutoNAT, places on relays.
+    pub nat: bool,
+    /// Whether peers are looked for on the local network.
+    pub mdns: bool,
     /// Bytes a second that one connection may send us.
     pub bytes_per_second_max: u64,
     /// Messages a second that one connection may send us.
@@ -111,6 +115,9 @@ impl Settings {
         Ok(Self {
             profile: if layers.is_dev() { "dev" } else { "standard" },
             announce: announce(&reader, &conn)?,
+            // Who is silent does not want to be found.
+            nat: reader.boolean("p2p_enable_nat") && reader.text("listen_mode") != "silent",
+            mdns: reader.boolean("p2p_enable_mdns") && reader.text("listen_mode") != "silent",
             bytes_per_second_max: reader
                 .within("p2p_bytes_per_second_max", BYTES_PER_SECOND_MIN..=u64::MAX)?,
             messages_per_second_max: reader
@@ -128,6 +135,14 @@ impl Settings {
             limits,
             teranode,
         })
+    }
+
+    /// Peers on whose relays places are sought. What is announced explicitly is reached without one.
+    pub fn relays(&self) -> Vec<Multiaddr> {
+        match self.announce {
+            Announce::Listening { .. } if self.nat => self.conn.bootstrap.clone(),
+            Announce::Listening { .. } | Announce::Exactly(_) => Vec::new(),
+        }
     }
 
     /// What the core is told.
@@ -420,6 +435,22 @@ mod tests {
     fn a_silent_node_takes_no_part_in_the_dht() {
         assert_eq!(load(&[("listen_mode", "silent")]).unwrap().conn.dht_mode, DhtMode::Off);
         assert_eq!(load(&[("listen_mode", "listen_only")]).unwrap().conn.dht_mode, DhtMode::Server);
+    }
+
+    #[test]
+    fn ways_to_be_found_are_sought_when_told_and_never_by_who_is_silent() {
+        let peer = "/ip4/203.0.113.7/tcp/1/p2p/12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5";
+        let sought = |more: &[(&str, &str)]| {
+            let told =
+                [("p2p_enable_nat", "true"), ("p2p_enable_mdns", "true"), ("p2p_bootstrap_peers", peer)];
+            let settings = load(&[&told, more].concat()).unwrap();
+            (settings.nat, settings.mdns, settings.relays().len())
+        };
+        assert_eq!(sought(&[]), (true, true, 1));
+        assert_eq!(sought(&[("p2p_advertise_addresses", "203.0.113.9")]), (true, true, 0), "it is reached");
+        assert_eq!(sought(&[("listen_mode", "silent")]), (false, false, 0));
+        let settings = load(&[("p2p_bootstrap_peers", peer)]).unwrap();
+        assert_eq!((settings.nat, settings.mdns, settings.relays().len()), (false, false, 0));
     }
 
     #[test]

@@ -55,7 +55,7 @@ fn a_wrong_setting_is_named_with_its_origin_and_remedy() {
         ),
         (vec!["--set", "p2p_prot=5"], vec!["p2p_prot", "did you mean `p2p_port`?"]),
         (vec!["--config", file.to_str().unwrap()], vec!["p2p_prot", "my.conf:2"]),
-        (vec!["--set", "p2p_enable_nat=true"], vec!["p2p_enable_nat", "not built"]),
+        (vec!["--set", "p2p_dht_use_private=true"], vec!["p2p_dht_use_private", "not built"]),
         (vec!["--set", "p2p_port=0"], vec!["p2p_port not set in config"]),
         (vec!["--config", "/nonexistent/my.conf"], vec!["/nonexistent/my.conf"]),
         (vec!["--set", "network=moon"], vec!["network", "mainnet"]),

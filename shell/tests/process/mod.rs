@@ -5,8 +5,10 @@
 mod bad_input;
 mod client;
 mod life;
+mod neighbourhood;
 mod network;
 mod recording;
+mod siege;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};

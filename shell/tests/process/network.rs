@@ -144,11 +144,11 @@ fn loopback_is_exempt_from_the_limits_by_address_unless_told_otherwise() {
 }
 
 /// What the metrics say of refused connections.
-fn refusals(node: &Node, reason: &str) -> u64 {
+pub(super) fn refusals(node: &Node, reason: &str) -> u64 {
     metric(node, &format!("peerage_connections_refused_total{{reason=\"{reason}\"}}"))
 }
 
-fn metric(node: &Node, name: &str) -> u64 {
+pub(super) fn metric(node: &Node, name: &str) -> u64 {
     let host = node.admin();
     let page = http(host, &format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\n"));
     let value = page.lines().find_map(|line| line.strip_prefix(name)).unwrap();

@@ -27,17 +27,20 @@ fn swarm(runtime: &Shared, key: &Keypair, budget: Budget) -> P2p {
     P2p::new(Start {
         raw: runtime.transport(true).unwrap(),
         executor: Box::new(Spawn(Arc::clone(runtime))),
-        unblock: Box::new(|work| work()),
+        unblock: Arc::new(|work| work()),
         options: Options {
             key,
             frame_bytes_max: 1 << 20,
             dht_mode: DhtMode::Off,
             protocol_version: String::new(),
             agent_version: String::new(),
+            nat: false,
+            dial_private: true,
         },
         announce: Announce::Listening { private: true },
         budget,
-        dial_private: true,
+        relays: vec![],
+        mdns: false,
         tally: Arc::default(),
     })
     .unwrap()

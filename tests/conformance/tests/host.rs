@@ -7,10 +7,6 @@ use peerage_conformance::peer::{Make, Peer};
 use peerage_conformance::{Failure, SOON, on_both_shells};
 use serde_json::{Value, json};
 
-/// Protocols of the recorded node that ours does not offer, and why. Nothing else may differ.
-const NOT_OFFERED: [(&str, &str); 1] =
-    [("/libp2p/circuit/relay/0.2.0/stop", "relays and hole punching are a later area")];
-
 /// What a host saw of the reference by identify.
 fn recorded() -> Result<Value, Failure> {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../vectors/teranode/identify.json");
@@ -31,11 +27,7 @@ fn identify_tells_what_was_recorded_of_a_teranode(shell: Shell) -> Result<(), Fa
     let seen =
         raw.process().expect("identify", SOON, |e| e["event"] == "identify" && e["peer"] == id.as_str())?;
     assert_eq!(seen["protocol_version"], recorded["protocol_version"]);
-    let mut expected = names(&recorded["protocols"]);
-    for (protocol, why) in NOT_OFFERED {
-        assert!(expected.remove(protocol), "{protocol} was not recorded either; strike it out ({why})");
-    }
-    assert_eq!(names(&seen["protocols"]), expected);
+    assert_eq!(names(&seen["protocols"]), names(&recorded["protocols"]));
     let link =
         raw.process().expect("link", SOON, |e| e["event"] == "connected" && e["peer"] == id.as_str())?;
     assert_eq!((&link["security"], &link["muxer"]), (&recorded["security"], &recorded["muxer"]));

@@ -47,6 +47,8 @@ type Config struct {
 	CacheFile string `json:"cache_file"`
 	// MaxConnections raises the high water mark; 0 for the library's 35.
 	MaxConnections int `json:"max_connections"`
+	// MDNS looks for peers on the local network.
+	MDNS bool `json:"mdns"`
 	// Aloof keeps the router out of every mesh; see inside.go.
 	Aloof bool `json:"aloof"`
 	// Log passes the library's log on to standard error.
@@ -89,7 +91,7 @@ func start(config Config, setStatic func(*p2p.Config, []string) error) (*node, e
 	options := p2p.Config{
 		Name: name, PrivateKey: key, ProtocolVersion: config.ProtocolVersion, DHTMode: mode,
 		BootstrapPeers: config.Bootstrap, AllowPrivateIPs: !config.DenyPrivate, PeerCacheFile: config.CacheFile,
-		MaxConnections: config.MaxConnections,
+		MaxConnections: config.MaxConnections, EnableMDNS: config.MDNS,
 	}
 	if len(options.BootstrapPeers) == 0 {
 		options.BootstrapPeers = []string{deadAddress()}

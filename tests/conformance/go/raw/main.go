@@ -6,14 +6,18 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"time"
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/p2p/protocol/holepunch"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
@@ -49,6 +53,8 @@ type Config struct {
 	Score bool `json:"score"`
 	// Meshsub is the one protocol id that mode "frames" speaks; empty for /meshsub/1.2.0.
 	Meshsub string `json:"meshsub"`
+	// Relay is "service" for a relay, "client" for a peer that dials through one and punches holes; empty for neither.
+	Relay string `json:"relay"`
 }
 
 func main() {
@@ -85,6 +91,11 @@ func start(config Config) (*rawPeer, error) {
 	if err != nil {
 		return nil, err
 	}
+	if config.Relay == "client" {
+		if err := awaitHolePunching(h); err != nil {
+			return nil, err
+		}
+	}
 	p := &rawPeer{host: h, key: key, topics: config.Topics}
 	if err := p.reportIdentify(); err != nil {
 		return nil, err
@@ -114,13 +125,23 @@ func newHost(config Config, key crypto.PrivKey) (host.Host, error) {
 		listen = "/ip4/127.0.0.1/tcp/0"
 	}
 	options := []libp2p.Option{
-		libp2p.Identity(key), libp2p.Transport(tcp.NewTCPTransport), libp2p.DisableRelay(),
+		libp2p.Identity(key), libp2p.Transport(tcp.NewTCPTransport),
 		libp2p.UserAgent("peerage-conformance-raw"),
 	}
 	if listen == "none" {
 		options = append(options, libp2p.NoListenAddrs)
 	} else {
 		options = append(options, libp2p.ListenAddrStrings(listen))
+	}
+	switch config.Relay {
+	case "":
+		options = append(options, libp2p.DisableRelay())
+	case "service":
+		options = append(options, libp2p.EnableRelayService(), libp2p.ForceReachabilityPublic())
+	case "client":
+		options = append(options, libp2p.EnableRelay(), libp2p.EnableHolePunching())
+	default:
+		return nil, fmt.Errorf("relay %q is neither service nor client", config.Relay)
 	}
 	if config.ProtocolVersion != "" {
 		options = append(options, libp2p.ProtocolVersion(config.ProtocolVersion))
@@ -136,6 +157,16 @@ func newHost(config Config, key crypto.PrivKey) (host.Host, error) {
 		}
 	}
 	return libp2p.New(options...)
+}
+
+// awaitHolePunching returns once the host answers who wants to punch a hole: it looks for a public address of its own first.
+func awaitHolePunching(h host.Host) error {
+	for deadline := time.Now().Add(connectTimeout); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if slices.Contains(h.Mux().Protocols(), holepunch.Protocol) {
+			return nil
+		}
+	}
+	return errors.New("no public address, and so no hole punching")
 }
 
 func keyOf(seed string) (crypto.PrivKey, error) {

@@ -1,6 +1,7 @@
 //! Laws that a compiler does not know: what may be in a dependency graph, and what may stand in a file.
 
 mod graph;
+mod sizes;
 mod text;
 
 use crate::run::Totals;
@@ -12,12 +13,17 @@ use crate::workspace::Workspace;
 /// If a law is broken; every break is printed first.
 pub(crate) fn stage(workspace: &Workspace, totals: &mut Totals) -> Result<(), String> {
     let mut broken = graph::breaks(workspace, totals)?;
+    let mut files = Vec::new();
     for file in workspace.files()? {
         let Some(text) = workspace.text(&file) else { continue };
         let said = text::breaks(&file, &text);
         totals.passed += u64::from(said.is_empty());
         broken.extend(said);
+        files.push((file, text));
     }
+    let said = sizes::breaks(&files);
+    totals.passed += u64::from(said.is_empty());
+    broken.extend(said);
     for line in &broken {
         println!("law broken: {line}");
     }

@@ -1,4 +1,5 @@
-//! Names in addresses: `/dns`, `/dns4` and `/dns6` become `/ip4` or `/ip6`, `/dnsaddr` becomes what its TXT records say.
+//! Names in addresses: `/dns`, `/dns4` and `/dns6` become `/ip4` or `/ip6`, `/dnsaddr` becomes what its TXT records say. For runtimes
+//! whose own transport for libp2p resolves no names.
 
 use std::fmt;
 use std::io;
@@ -8,10 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use futures::future::{BoxFuture, MapErr};
-use futures::{FutureExt, TryFutureExt};
+use futures::{FutureExt as _, TryFutureExt as _};
 use libp2p::core::multiaddr::{Multiaddr, Protocol};
 use libp2p::core::transport::{DialOpts, ListenerId, TransportError, TransportEvent};
-use peerage_shell::p2p::CANNOT_RESOLVE;
+
+use super::transport::CANNOT_RESOLVE;
 
 /// Look-ups for one dial.
 pub const LOOKUPS_MAX: usize = 32;
@@ -26,29 +28,6 @@ pub trait Resolve: Send + Sync + 'static {
     fn ips(&self, name: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>>;
     /// The TXT records of `name`, each with its strings joined.
     fn txt(&self, name: String) -> BoxFuture<'static, io::Result<Vec<String>>>;
-}
-
-/// The system's resolver: addresses by `getaddrinfo` on the blocking pool, so the hosts file counts; TXT records,
-/// with feature `dnsaddr`, by the name servers of the system's settings, read anew for each look-up.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct System;
-
-impl Resolve for System {
-    fn ips(&self, name: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
-        async move { Ok(async_net::resolve((name, 0)).await?.into_iter().map(|found| found.ip()).collect()) }
-            .boxed()
-    }
-
-    #[cfg(feature = "dnsaddr")]
-    fn txt(&self, name: String) -> BoxFuture<'static, io::Result<Vec<String>>> {
-        super::hickory::txt(name).boxed()
-    }
-
-    #[cfg(not(feature = "dnsaddr"))]
-    fn txt(&self, _: String) -> BoxFuture<'static, io::Result<Vec<String>>> {
-        let why = "this build cannot dial /dnsaddr: it was made without the feature `dnsaddr`";
-        futures::future::ready(Err(io::Error::new(io::ErrorKind::Unsupported, why))).boxed()
-    }
 }
 
 /// Why a dial failed, or a listener of the inner transport.
