@@ -4,8 +4,10 @@
 
 mod rig;
 
-use peerage_core::conn::{self, Action as ConnAction, CloseReason, ConnectionId, DisconnectReason, PendingId};
 use peerage_core::conn::outbox::Class;
+use peerage_core::conn::{
+    self, Action as ConnAction, CloseReason, ConnectionId, DisconnectReason, PendingId,
+};
 use peerage_core::input::{Action, Input};
 use peerage_core::memory::{CONNECTION_BYTES, Part, Shed};
 use peerage_core::proto::envelope;
@@ -86,7 +88,10 @@ fn what_is_held_never_passes_the_contract_and_gives_way_in_the_written_order() {
     assert_eq!(outcomes.shed, rig.node.view().counters().shed.of(Shed::Forwards));
     let held = outcomes.waiting_bytes;
     (1..=MEMBERS).for_each(|n| {
-        rig.feed(Input::Conn(conn::Event::Closed { id: ConnectionId(n.into()), reason: CloseReason::Remote }));
+        rig.feed(Input::Conn(conn::Event::Closed {
+            id: ConnectionId(n.into()),
+            reason: CloseReason::Remote,
+        }));
     });
     let ledger = rig.node.view().ledger();
     assert!(held > 0 && ledger.of(Part::Forwards) == 0, "what a peer held comes back with it");

@@ -17,7 +17,8 @@ pub(super) fn ledger(state: &NodeState) -> Ledger {
     let mut ledger = Ledger::default();
     let (cache, seen, conns) = (state.router.cache(), state.router.seen(), &state.conns);
     ledger.add(Part::Cache, cache.bytes().saturating_add(priced(cache.len(), MESSAGE_BYTES)));
-    for (part, class) in [(Part::Own, Class::High), (Part::Forwards, Class::Normal), (Part::Bulk, Class::Bulk)]
+    for (part, class) in
+        [(Part::Own, Class::High), (Part::Forwards, Class::Normal), (Part::Bulk, Class::Bulk)]
     {
         let of = conns.outboxes().outcomes(class);
         ledger.add(part, of.waiting_bytes.saturating_add(of.waiting().saturating_mul(FRAME_BYTES)));

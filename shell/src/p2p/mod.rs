@@ -13,6 +13,7 @@ pub mod messages;
 pub mod ports;
 pub mod providers;
 pub mod pubsub;
+pub mod relief;
 pub mod signatures;
 pub mod streams;
 mod swarm_events;

@@ -7,10 +7,10 @@ use peerage_proto::pubsub::RpcLimits;
 
 use crate::conn::outbox;
 use crate::gossipsub::config::{Config, Scoring};
+use crate::gossipsub::lazy;
 use crate::gossipsub::mesh::{self, Thresholds};
 use crate::gossipsub::policy::Policy;
 use crate::gossipsub::topic::TopicName;
-use crate::gossipsub::lazy;
 use crate::limits::Limits;
 
 /// See the module's documentation.
