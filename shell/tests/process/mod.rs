@@ -7,6 +7,7 @@ mod client;
 mod life;
 mod network;
 mod recording;
+mod threads;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};

@@ -1,5 +1,6 @@
 //! `cargo xtask measure`: what our binaries cost beside the Go message bus, on this machine and in this hour.
 
+mod contract;
 mod cpu;
 mod feed;
 mod figures;
@@ -123,10 +124,13 @@ pub(crate) fn measure(what: &str, words: &[&str]) -> Result<(), String> {
     let body = match what {
         "gossip" => gossip::measure,
         "mesh" => mesh::measure,
+        "contract" => contract::measure,
         "soak" => soak::measure,
         "publish" => publish::measure,
         "start" => start::measure,
-        other => return Err(format!("measure gossip, mesh, publish, soak or start, not {other}")),
+        other => {
+            return Err(format!("measure contract, gossip, mesh, publish, size, soak or start, not {other}"));
+        }
     };
     let workspace = Workspace::load()?;
     need("go", "golang-go")?;
