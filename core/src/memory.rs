@@ -1,10 +1,10 @@
 //! The memory contract (`memory_max`): what may grow, how much of the contract each part may take, and in which order parts
 //! give way.
 //!
-//! [`bound`] is the one place where limits follow from the contract. Of its sixteen parts eight are the core's, for what
-//! [`Part`] lists; two are for what came in and the core has not taken yet, one is for the feed's clients, and five are the
-//! allocator's own: under attack it was seen to hold a third more than it had given out. The limits of single parts add up
-//! to more than eight sixteenths, so that memory is used where there is a use for it; what keeps the sum is the [`Ledger`],
+//! [`bound`] is the one place where limits follow from the contract. Of its sixteen parts six are the core's, for what
+//! [`Part`] lists; two are for what came in and the core has not taken yet, one is for the feed's clients, and seven are the
+//! allocator's own: under attack it was seen to hold six tenths more than it had given out. The limits of single parts add up
+//! to more than six sixteenths, so that memory is used where there is a use for it; what keeps the sum is the [`Ledger`],
 //! and where it is over, [`Shed::ORDER`].
 //!
 //! A part is counted by its entries at a price, and by the bytes of messages. Prices are what an entry was seen to cost,
@@ -208,14 +208,14 @@ pub const fn incoming(memory_max: u64) -> u64 {
 
 /// Bytes of a contract from which on nothing more is read: the rest is the allocator's own.
 pub const fn heap(memory_max: u64) -> u64 {
-    memory_max / 16 * 11
+    memory_max / 16 * 9
 }
 
 /// Lowers every limit to what a contract of `memory_max` bytes allows. Limits that are lower already stay.
 ///
 /// | of the contract | for |
 /// |---|---|
-/// | 8/16 | the core's parts together; of these at most: |
+/// | 6/16 | the core's parts together; of these at most: |
 /// | … 4/16 | connections at [`CONNECTION_BYTES`]; a sixteenth of handshakes at [`HANDSHAKE_BYTES`] |
 /// | … 4/16 | frames that wait for peers, 1/16 of each class for one peer |
 /// | … 2/16 | messages kept for those that ask |
@@ -224,7 +224,7 @@ pub const fn heap(memory_max: u64) -> u64 {
 /// | … 1/16 | messages whose signature is being checked |
 /// | 2/16 | what came in and the core has not taken ([`incoming`]) |
 /// | 1/16 | the feed's clients at [`SUBSCRIBER_BYTES`] |
-/// | 5/16 | the allocator's own ([`heap`]) |
+/// | 7/16 | the allocator's own ([`heap`]) |
 ///
 /// # Errors
 /// When it is below [`LEAST`].
@@ -247,7 +247,7 @@ pub fn bound(
     let lower = |limit: &mut u32, bytes: u64, price: u64| {
         *limit = (*limit).min(u32::try_from(bytes / price).unwrap_or(u32::MAX));
     };
-    limits.memory_max = Some(8 * sixteenth);
+    limits.memory_max = Some(6 * sixteenth);
     lower(&mut limits.connections_max, 4 * sixteenth, CONNECTION_BYTES);
     lower(&mut limits.peers_known_max, 2 * sixteenth, PEER_BYTES);
     lower(&mut limits.ban_scores_max, 2 * sixteenth, PEER_BYTES);
