@@ -23,6 +23,7 @@ pub mod explain;
 pub mod gossipsub;
 pub mod input;
 pub mod limits;
+pub mod memory;
 pub mod node;
 pub mod op;
 pub mod pump;

@@ -34,6 +34,23 @@ pub struct Limits {
     pub subscriber_frames_max: u32,
     /// Topics that one neighbour's subscriptions are remembered for.
     pub topics_per_peer_max: u32,
+    /// Ids of messages remembered as seen. An id takes some 150 bytes. A peer that is our only one may hold a quarter of
+    /// it, and has to for as long as ids are kept: the default bears some 8,700 messages a second from it.
+    pub seen_ids_max: u32,
+    /// Copies remembered for their wrong signature.
+    pub refused_copies_max: u32,
+    /// Copies whose signature is being checked.
+    pub checks_max: u32,
+    /// Bytes of them.
+    pub checks_bytes_max: u64,
+    /// Messages kept for those that ask.
+    pub cached_messages_max: u32,
+    /// Bytes of them.
+    pub cached_bytes_max: u64,
+    /// Bytes in flight to one peer from which nothing more is sent. One frame may pass it.
+    pub window_bytes: u64,
+    /// Bytes of all that the core holds, by its ledger ([`crate::memory`]); none: only the other limits hold.
+    pub memory_max: Option<u64>,
     /// Items of scaling work done for one input; the rest waits for the next deadline of its kind.
     pub work_per_input_max: u32,
 }
@@ -55,6 +72,14 @@ impl Default for Limits {
             subscribers_max: 1000,
             subscriber_frames_max: 100,
             topics_per_peer_max: 32,
+            seen_ids_max: 1 << 22,
+            refused_copies_max: 16_384,
+            checks_max: 8_192,
+            checks_bytes_max: 32 << 20,
+            cached_messages_max: 65_536,
+            cached_bytes_max: 64 << 20,
+            window_bytes: crate::gossipsub::stream::WINDOW_BYTES,
+            memory_max: None,
             work_per_input_max: 64,
         }
     }
@@ -116,6 +141,14 @@ codec_struct!(Limits {
     subscribers_max,
     subscriber_frames_max,
     topics_per_peer_max,
+    seen_ids_max,
+    refused_copies_max,
+    checks_max,
+    checks_bytes_max,
+    cached_messages_max,
+    cached_bytes_max,
+    window_bytes,
+    memory_max,
     work_per_input_max,
 });
 

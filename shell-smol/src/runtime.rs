@@ -14,12 +14,15 @@ use futures::{FutureExt as _, StreamExt as _};
 use futures_timer::Delay;
 use libp2p::core::Transport as _;
 use peerage_shell::p2p::{RawTransport, Socket};
-use peerage_shell::runtime::{Alarm, Listener, Runtime};
+use peerage_shell::runtime::{Alarm, Listener, POOL_THREADS, Runtime};
+use smol::lock::Semaphore;
 
 use crate::transport::{Stream, connect, transport};
 
 /// One executor for the whole process; whoever is in [`block_on`] runs it.
 static EXECUTOR: smol::Executor<'static> = smol::Executor::new();
+/// Places in the `blocking` pool, which by itself grows to hundreds of threads.
+static POOL: Semaphore = Semaphore::new(POOL_THREADS);
 /// How long an error of `accept` is held back, so that a full file table does not spin its caller.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -53,7 +56,10 @@ impl Runtime for Smol {
     }
 
     fn unblock(&self, work: Box<dyn FnOnce() + Send>) {
-        blocking::unblock(work).detach();
+        spawn(async move {
+            let _place = POOL.acquire().await;
+            blocking::unblock(work).await;
+        });
     }
 
     fn listener(&self, listener: std::net::TcpListener) -> io::Result<Box<dyn Listener>> {

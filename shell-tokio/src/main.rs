@@ -8,13 +8,15 @@ use std::sync::Arc;
 
 use peerage_shell::cli;
 use peerage_shell::fault::{Fault, code};
+use peerage_shell::runtime::POOL_THREADS;
 
 fn main() -> ExitCode {
     cli::main("peerage", |work| {
         // One thread: a second costs a quarter more CPU per message.
         let tokio = tokio::runtime::Builder::new_current_thread()
             .enable_all()
-            .max_blocking_threads(4)
+            .max_blocking_threads(POOL_THREADS)
+            .thread_name("pool")
             .build()
             .map_err(|error| Fault::new(code::SYSTEM, format!("tokio: {error}"), ""))?;
         // A task of its own: woken by another it follows at once, and the system is not asked between the two.

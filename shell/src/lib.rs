@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod data_dir;
 pub mod fault;
+pub mod heap;
 pub mod http;
 pub mod node;
 pub mod p2p;

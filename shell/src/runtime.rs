@@ -13,6 +13,9 @@ use futures::stream::BoxStream;
 
 use crate::p2p::{RawTransport, Socket};
 
+/// Threads for work that blocks. The minimal build has one: what has to be checked or stored waits for its turn.
+pub const POOL_THREADS: usize = if cfg!(feature = "tls") { 4 } else { 1 };
+
 /// A runtime.
 pub trait Runtime: Send + Sync + 'static {
     /// Runs a task to its end.

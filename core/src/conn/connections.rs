@@ -23,6 +23,7 @@ use crate::explain::Notice;
 use crate::gossipsub::Topic;
 use crate::input::{self, Document};
 use crate::limits::Limits;
+use crate::memory::CONNECTION_BYTES;
 use crate::node::ctx::{Ctx, DialTarget, Purpose};
 use crate::sink::Sink;
 use crate::state::state;
@@ -146,7 +147,8 @@ impl Connections {
                     cx.counters.refuse(DisconnectReason::HandshakeLimit);
                 }
                 let refused =
-                    admission::refuse_incoming(config, cx.limits, &self.table, self.dialer.inflight(), &addr);
+                    admission::refuse_incoming(config, cx.limits, &self.table, self.dialer.inflight(), &addr)
+                        .or_else(|| cx.is_short_of_memory.then_some(DisconnectReason::Memory));
                 self.table.accept(pending, Pending { addr: addr.clone(), admitted: refused.is_none() });
                 match refused {
                     Some(reason) => {
@@ -408,6 +410,32 @@ impl Connections {
         }
         let delay = if victims.len() > budget { Duration::ZERO } else { config.trim_interval };
         timers.set(Timer::Trim, cx.now.mono.after(delay));
+    }
+
+    /// Closes the least valued peers for lack of memory until `excess` bytes will be free, those of whom we asked it already
+    /// included.
+    pub fn shed<S: Sink<input::Action>>(
+        &mut self,
+        cx: &mut Ctx<'_, S>,
+        excess: u64,
+        worth: impl Fn(&PeerId) -> Worth,
+    ) {
+        let closing = (self.closing.len() as u64).saturating_mul(CONNECTION_BYTES);
+        let mut excess = excess.saturating_sub(closing);
+        if excess == 0 {
+            return;
+        }
+        let worth = |peer: &PeerId| if self.dialer.keeps(peer) { Worth::Protected } else { worth(peer) };
+        let closing = |id: ConnectionId| self.closing.contains_key(&id);
+        let victims = trim::least_valued(&self.table, closing, worth);
+        for peer in victims.into_iter().take(cx.limits.work_per_input_max as usize) {
+            if excess == 0 {
+                break;
+            }
+            let connections = self.table.of_peer(&peer).len() as u64;
+            self.disconnect(cx, &peer, DisconnectReason::Memory);
+            excess = excess.saturating_sub(connections.saturating_mul(CONNECTION_BYTES));
+        }
     }
 
     /// Forgets addresses that are too old, up to `budget` of them; whether some may be left.

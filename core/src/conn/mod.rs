@@ -79,6 +79,8 @@ pub enum DisconnectReason {
     OtherNetwork,
     /// Our pubsub stream on it ended again and again.
     StreamLost,
+    /// Too little memory (`memory_max`).
+    Memory,
 }
 
 /// Why a connection ended, as the shell saw it.
@@ -284,7 +286,7 @@ codec_enum!(Direction { 0 => Inbound(pending), 1 => Outbound(op) });
 codec_enum!(DisconnectReason {
     0 => Trimmed, 1 => Deaf, 2 => PrivateAddress, 3 => AddressLimit, 4 => SubnetLimit, 5 => PeerLimit,
     6 => HandshakeLimit, 7 => ConnectionLimit, 8 => Banned, 9 => Flood, 10 => Ourselves, 11 => Shutdown,
-    12 => OtherNetwork, 13 => StreamLost,
+    12 => OtherNetwork, 13 => StreamLost, 14 => Memory,
 });
 codec_enum!(CloseReason { 0 => Local, 1 => Remote, 2 => Transport, 3 => Flood });
 codec_enum!(DialError {

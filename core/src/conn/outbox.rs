@@ -119,8 +119,24 @@ state! {
         pub aged: u64,
         /// Of them: dropped with their peer.
         pub gone: u64,
+        /// Of them: dropped for lack of memory.
+        pub shed: u64,
         /// Frames not taken in because the class, or the peer's part of the budget, was full.
         pub refused: u64,
+        /// Bytes of those that wait.
+        pub waiting_bytes: u64,
+    }
+}
+
+impl Outcomes {
+    /// Frames that wait.
+    pub fn waiting(&self) -> u64 {
+        let ended = self.sent.saturating_add(self.aged).saturating_add(self.gone).saturating_add(self.shed);
+        self.queued.saturating_sub(ended)
+    }
+
+    fn left(&mut self, bytes: u64) {
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(bytes);
     }
 }
 
@@ -186,6 +202,7 @@ impl Outboxes {
             let gone = queue.frames.len() as u64;
             let outcomes = self.outcomes_mut(class);
             outcomes.gone = outcomes.gone.saturating_add(gone);
+            outcomes.left(queue.bytes);
         }
     }
 
@@ -247,6 +264,9 @@ impl Outboxes {
             }
         }
         let outcomes = self.outcomes_mut(class);
+        if taken {
+            outcomes.waiting_bytes = outcomes.waiting_bytes.saturating_add(bytes);
+        }
         bump(if taken { &mut outcomes.queued } else { &mut outcomes.refused });
         taken
     }
@@ -267,7 +287,7 @@ impl Outboxes {
     pub fn take(&mut self, now: Instant, bounds: &Bounds, peer: &PeerId, frames: &mut Vec<Bytes>) {
         let mut released = 0u64;
         for class in Class::ALL {
-            let (mut sent, mut aged) = (0u64, 0u64);
+            let (mut sent, mut aged, before) = (0u64, 0u64, released);
             let Some(outbox) = self.by_peer.get_mut(peer).filter(|outbox| outbox.is_open) else { return };
             let mut in_flight = outbox.in_flight;
             let queue = outbox.queue(class);
@@ -292,6 +312,7 @@ impl Outboxes {
             let outcomes = self.outcomes_mut(class);
             outcomes.sent = outcomes.sent.saturating_add(sent);
             outcomes.aged = outcomes.aged.saturating_add(aged);
+            outcomes.left(released - before);
         }
         self.shares.give(peer, released);
     }
@@ -299,7 +320,7 @@ impl Outboxes {
     /// Drops what waited too long.
     pub fn expire(&mut self, now: Instant, bounds: &Bounds) {
         for class in Class::ALL {
-            let mut aged = 0u64;
+            let (mut aged, mut released) = (0u64, 0u64);
             let age_max = bounds.age_max[class as usize];
             for (peer, outbox) in &mut self.by_peer {
                 let queue = outbox.queue(class);
@@ -308,12 +329,41 @@ impl Outboxes {
                     let bytes = frame.len() as u64;
                     queue.bytes = queue.bytes.saturating_sub(bytes);
                     self.shares.give(peer, bytes);
+                    released = released.saturating_add(bytes);
                     aged += 1;
                 }
             }
             let outcomes = self.outcomes_mut(class);
             outcomes.aged = outcomes.aged.saturating_add(aged);
+            outcomes.left(released);
         }
+    }
+
+    /// Drops frames of a class for lack of memory, those of the peers with most of it first, until `excess` bytes are free
+    /// or none is left: their number and bytes.
+    pub fn shed(&mut self, class: Class, excess: u64) -> (u64, u64) {
+        let mut holders: Vec<(u64, PeerId)> = Vec::new();
+        for (peer, outbox) in &mut self.by_peer {
+            match outbox.queue(class).bytes {
+                0 => {}
+                bytes => holders.push((bytes, *peer)),
+            }
+        }
+        holders.sort_unstable_by(|a, b| b.cmp(a));
+        let (mut frames, mut freed) = (0u64, 0u64);
+        for (bytes, peer) in holders {
+            if freed >= excess {
+                break;
+            }
+            let Some(outbox) = self.by_peer.get_mut(&peer) else { continue };
+            let queue = core::mem::take(outbox.queue(class));
+            self.shares.give(&peer, bytes);
+            (frames, freed) = (frames + queue.frames.len() as u64, freed.saturating_add(bytes));
+        }
+        let outcomes = self.outcomes_mut(class);
+        outcomes.shed = outcomes.shed.saturating_add(frames);
+        outcomes.left(freed);
+        (frames, freed)
     }
 
     /// Whether a peer that reads has so much of the own messages waiting that a publisher should hold back: half of what
@@ -357,8 +407,11 @@ impl Outboxes {
             };
             let waiting: usize = self.by_peer.values().map(|outbox| queue(outbox).0).sum();
             let of = self.outcomes(class);
-            if of.queued != of.sent + of.aged + of.gone + waiting as u64 {
+            if of.queued != of.sent + of.aged + of.gone + of.shed + waiting as u64 {
                 return Err("a frame has no end, or two");
+            }
+            if of.waiting_bytes != self.by_peer.values().map(|outbox| queue(outbox).1).sum::<u64>() {
+                return Err("waiting bytes of a class and their sum disagree");
             }
             if self.by_peer.values().map(queue).any(|(_, bytes, lengths)| bytes != lengths) {
                 return Err("a queue and its bytes disagree");

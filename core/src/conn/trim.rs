@@ -47,6 +47,25 @@ pub fn victims(
     candidates.into_iter().take(excess).map(|(_, peer)| peer).collect()
 }
 
+/// Every peer that is neither protected nor closed already, least valued first.
+pub fn least_valued(
+    table: &Table,
+    closing: impl Fn(ConnectionId) -> bool,
+    worth: impl Fn(&PeerId) -> Worth,
+) -> Vec<PeerId> {
+    let stays = |peer: &&PeerId| table.of_peer(peer).iter().any(|id| !closing(*id));
+    let mut candidates: Vec<(u32, PeerId)> = table
+        .peers()
+        .filter(stays)
+        .filter_map(|peer| match worth(peer) {
+            Worth::Points(points) => Some((points, *peer)),
+            Worth::Protected => None,
+        })
+        .collect();
+    candidates.sort_unstable();
+    candidates.into_iter().map(|(_, peer)| peer).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::Direction;

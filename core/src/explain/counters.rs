@@ -2,12 +2,13 @@
 
 use crate::codec::{Encode, Output};
 use crate::conn::DisconnectReason;
+use crate::memory::{CONNECTION_BYTES, Shed, ShedTable};
 use crate::state::state;
 use crate::teranode::TopicKind;
 use crate::teranode::chain::FsmState;
 use crate::teranode::verdict::Cause;
 
-const REASONS: usize = 14;
+const REASONS: usize = 15;
 
 /// A table of counters by topic and cause.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -124,6 +125,8 @@ state! {
         pub refused: ReasonTable,
         /// Connections that we closed, by reason.
         pub closed: ReasonTable,
+        /// What was given up for lack of memory, newcomers and connections included.
+        pub shed: ShedTable,
         /// Found addresses dropped for lack of room.
         pub dial_targets_dropped: u64,
         /// Dials left out because the peer is banned.
@@ -166,12 +169,18 @@ impl Counters {
 
     /// One connection was refused.
     pub fn refuse(&mut self, reason: DisconnectReason) {
+        if reason == DisconnectReason::Memory {
+            self.shed.count(Shed::Newcomers, 1, 0);
+        }
         let slot = &mut self.refused.0[reason as usize];
         *slot = slot.saturating_add(1);
     }
 
     /// One connection was closed by us.
     pub fn close(&mut self, reason: DisconnectReason) {
+        if reason == DisconnectReason::Memory {
+            self.shed.count(Shed::Connections, 1, CONNECTION_BYTES);
+        }
         let slot = &mut self.closed.0[reason as usize];
         *slot = slot.saturating_add(1);
     }
@@ -262,8 +271,8 @@ mod tests {
     #[test]
     fn every_reason_has_its_slot() {
         let mut counters = Counters::default();
-        counters.refuse(DisconnectReason::StreamLost);
-        assert_eq!(DisconnectReason::StreamLost as usize + 1, REASONS);
-        assert_eq!(counters.refused_for(DisconnectReason::StreamLost), 1);
+        counters.refuse(DisconnectReason::Memory);
+        assert_eq!(DisconnectReason::Memory as usize + 1, REASONS);
+        assert_eq!(counters.refused_for(DisconnectReason::Memory), 1);
     }
 }

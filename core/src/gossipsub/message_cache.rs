@@ -163,14 +163,31 @@ impl MessageCache {
 
     /// A heartbeat: a new window opens, and what was in the oldest one is gone.
     pub fn shift(&mut self) {
-        for digest in self.windows.pop_back().into_iter().flatten().flat_map(|(_, digests)| digests) {
+        let oldest = self.windows.pop_back().unwrap_or_default();
+        let _ = self.forget(oldest);
+        self.windows.push_front(Window::new());
+    }
+
+    /// Gives up the oldest window that has messages: their number and bytes.
+    pub fn shed_oldest(&mut self) -> Option<(u64, u64)> {
+        let oldest = self.windows.iter_mut().rev().find(|window| !window.is_empty())?;
+        let oldest = core::mem::take(oldest);
+        Some(self.forget(oldest))
+    }
+
+    /// Takes out the messages of a window: their number and bytes.
+    fn forget(&mut self, window: Window) -> (u64, u64) {
+        let (mut messages, mut bytes) = (0u64, 0u64);
+        for digest in window.into_values().flatten() {
             let Some((owner, _)) = self.messages.owner(&digest) else { continue };
             if let Some(cached) = self.messages.remove(&digest) {
+                let length = cached.message.len() as u64;
                 self.shares.give(&owner, 1);
-                self.bytes.give(&owner, cached.message.len() as u64);
+                self.bytes.give(&owner, length);
+                (messages, bytes) = (messages + 1, bytes.saturating_add(length));
             }
         }
-        self.windows.push_front(Window::new());
+        (messages, bytes)
     }
 
     /// Number of messages.

@@ -105,6 +105,8 @@ pub struct Ctx<'a, S> {
     pub ops: &'a mut Ops<Purpose>,
     /// Counters of every outcome.
     pub counters: &'a mut Counters,
+    /// Whether there is too little memory for a further connection.
+    pub is_short_of_memory: bool,
     /// Memory to encode in; its content means nothing.
     pub scratch: &'a mut Vec<u8>,
     /// What families ask of the router; it does so before the input is over.

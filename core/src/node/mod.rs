@@ -2,6 +2,7 @@
 
 pub mod ctx;
 mod inputs;
+mod memory;
 mod timeouts;
 mod view;
 
@@ -221,6 +222,7 @@ impl Node {
 
     /// Splits the node into what a component is handed and the components.
     fn split<'a, S>(&'a mut self, now: Now, out: &'a mut S) -> (Ctx<'a, S>, Parts<'a>) {
+        let is_short_of_memory = self.is_short_of_memory();
         let NodeState { timers, ops, counters, conns, router, interests, watchdog, teranode, .. } =
             &mut self.state;
         let cx = Ctx {
@@ -228,6 +230,7 @@ impl Node {
             limits: &self.config.limits,
             ops,
             counters,
+            is_short_of_memory,
             scratch: &mut self.scratch,
             commands: &mut self.commands,
             out,
@@ -304,6 +307,7 @@ impl Core for Node {
         let mut counted = Counted { sink: out, count: 0 };
         self.dispatch(now, input, &mut counted);
         self.settle(now, &mut counted);
+        self.relieve(now, &mut counted);
         let pushed = counted.count;
         self.state.counters.actions = self.state.counters.actions.saturating_add(pushed);
     }

@@ -6,6 +6,7 @@ use crate::explain::counters::Counters;
 use crate::gossipsub::interest::Interests;
 use crate::gossipsub::router::Router;
 use crate::gossipsub::watchdog::Watchdog;
+use crate::memory::Ledger;
 use crate::node::ctx::Purpose;
 use crate::op::Ops;
 use crate::teranode::Service;
@@ -71,6 +72,11 @@ impl<'a> View<'a> {
     /// Which neighbours work.
     pub fn health(&self) -> &'a Health {
         &self.node.state.health
+    }
+
+    /// Bytes of what is held, by part.
+    pub fn ledger(&self) -> Ledger {
+        super::memory::ledger(&self.node.state)
     }
 
     /// Whether `Stop` was fed.

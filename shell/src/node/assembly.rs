@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::channel::mpsc;
-use peerage_core::{Node, Pump};
+use peerage_core::{Node, Pump, memory};
 use serde_json::json;
 
 use super::broker::EmbeddedBroker;
@@ -22,6 +22,7 @@ use super::store::FileStore;
 use super::watch::{self, Watch};
 use crate::data_dir::{DataDir, files, key};
 use crate::fault::{Fault, code};
+use crate::heap;
 use crate::http::admin::{self, Admin};
 use crate::http::control::{Access, CALLS_MAX, Calls};
 use crate::http::feed::Feed;
@@ -84,7 +85,10 @@ pub async fn run(runtime: Shared, options: Options) -> Result<(), Fault> {
     let feed = listen_feed(&runtime, &settings, &hub, feed_tally)?;
     let admin = listen_admin(&runtime, &settings, calls, admin_key, admin_tally)?;
     let floods = Arc::<AtomicU64>::default();
-    let p2p = libp2p(&runtime, &settings, &key, Arc::clone(&floods), p2p_tally)?;
+    let mut p2p = libp2p(&runtime, &settings, &key, Arc::clone(&floods), p2p_tally)?;
+    if let Some(bytes) = settings.memory_max {
+        p2p.keep_contract(usize::try_from(memory::incoming(bytes)).unwrap_or(usize::MAX));
+    }
     let identity = Identity {
         peer_id: local.to_base58(),
         network: settings.teranode.network.to_string(),
@@ -119,9 +123,13 @@ pub async fn run(runtime: Shared, options: Options) -> Result<(), Fault> {
         turn: 0,
         health: Vec::new(),
         readiness: if settings.conn.listen.is_empty() { Readiness::Due } else { Readiness::Listening },
+        memory_max: settings.memory_max,
         watch: Watch::new(Arc::clone(&data_dir), &tallies),
         stopping: None,
     };
+    if let Some(bytes) = settings.memory_max {
+        heap::contract(memory::heap(bytes));
+    }
     let outcome = event_loop.run().await;
     // The next run writes its own; a reader that comes between finds nobody.
     let _ = std::fs::remove_file(&admin_file);
@@ -249,7 +257,10 @@ fn feed_handler(feed: Feed, settings: &Settings) -> Result<server::Handler, Faul
 }
 
 fn plain_handler(feed: Feed) -> server::Handler {
-    Box::new(move |socket, from| feed.clone().serve(socket, from).boxed())
+    Box::new(move |socket, from| match heap::is_full() {
+        true => futures::future::ready(()).boxed(),
+        false => feed.clone().serve(socket, from).boxed(),
+    })
 }
 
 fn listen_admin(

@@ -54,6 +54,7 @@ pub struct EventLoop {
     pub(super) timer: Timer,
     pub(super) turn: usize,
     pub(super) health: Vec<(Neighbour, String)>,
+    pub(super) memory_max: Option<u64>,
     pub(super) watch: Watch,
     pub(super) readiness: Readiness,
     pub(super) stopping: Option<Instant>,
@@ -350,6 +351,8 @@ impl EventLoop {
                     feed_dropped: self.hub.dropped(),
                     report_lost: self.report.lost(),
                     providers_refused: self.p2p.providers_refused(),
+                    relieved: self.p2p.relieved(),
+                    memory_max: self.memory_max,
                     listeners: self.watch.counts().collect(),
                 };
                 let _ = reply.send(metrics::page(&self.pump.core().view(), &shell));

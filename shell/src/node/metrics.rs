@@ -1,6 +1,7 @@
 //! `/metrics`: the counters of the core and of the shell as Prometheus text. No label holds an id, an address, a hash or
 //! free text.
 
+mod memory;
 mod router;
 
 use std::fmt::{Display, Write as _};
@@ -35,11 +36,15 @@ pub struct ShellCounters {
     pub report_lost: u64,
     /// Provider records of the DHT that found no room.
     pub providers_refused: u64,
+    /// Connections closed because the heap was over its contract, and bytes that they were thought to hold.
+    pub relieved: (u64, u64),
+    /// The memory contract, in bytes.
+    pub memory_max: Option<u64>,
     /// Each listener: its name, connections that gave way to newer ones, failures to accept.
     pub listeners: Vec<(&'static str, u64, u64)>,
 }
 
-const REASONS: [DisconnectReason; 14] = [
+const REASONS: [DisconnectReason; 15] = [
     DisconnectReason::Trimmed,
     DisconnectReason::Deaf,
     DisconnectReason::PrivateAddress,
@@ -54,6 +59,7 @@ const REASONS: [DisconnectReason; 14] = [
     DisconnectReason::Shutdown,
     DisconnectReason::OtherNetwork,
     DisconnectReason::StreamLost,
+    DisconnectReason::Memory,
 ];
 
 /// The whole page.
@@ -61,6 +67,7 @@ pub fn page(view: &View<'_>, shell: &ShellCounters) -> String {
     let mut page = Page(String::with_capacity(8192));
     gossip(&mut page, view);
     router::router(&mut page, view);
+    memory::memory(&mut page, view, shell);
     connections(&mut page, view);
     dials(&mut page, view.counters());
     services(&mut page, view);

@@ -273,6 +273,7 @@ pub const fn disconnect_reason(reason: DisconnectReason) -> &'static str {
         DisconnectReason::Shutdown => "shutdown",
         DisconnectReason::OtherNetwork => "other_network",
         DisconnectReason::StreamLost => "stream_lost",
+        DisconnectReason::Memory => "memory",
     }
 }
 

@@ -22,6 +22,7 @@ pub struct Budget {
 #[derive(Debug, Default)]
 pub struct Meter {
     bytes: AtomicU64,
+    taken: AtomicU64,
     flooded: AtomicBool,
 }
 
@@ -34,6 +35,16 @@ impl Meter {
     /// Bytes so far.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Counts bytes that were read of its streams.
+    pub fn take(&self, bytes: u64) {
+        self.taken.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes so far that were read of its streams.
+    pub fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
     }
 
     /// The connection is to be closed for what it sent. Gives whether this is news.

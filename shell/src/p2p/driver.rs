@@ -26,11 +26,13 @@ use super::gate::{Arrivals, Gate, Traffic};
 use super::mdns::Mdns;
 use super::pubsub::{self, News, Theirs};
 use super::reach::Reach;
+use super::relief::{self, Relief};
 use super::signatures::{Signatures, Unblock};
 use super::streams::Streams;
 use super::transport::{self, RawTransport};
 use super::upnp::Mapper;
 use super::{convert, dht, links};
+use crate::heap;
 use crate::http::server::Tally;
 
 /// What identify tells about our addresses (spec 12.3).
@@ -93,6 +95,9 @@ pub struct P2p {
     pub(super) hearing: bool,
     streams: Streams,
     signatures: Signatures,
+    relief: Relief,
+    /// When the heap is looked at next; none without a contract.
+    relieving: Option<Delay>,
     tick: Delay,
     unheard: u64,
     pub(super) failed: Option<ListenFailed>,
@@ -154,6 +159,8 @@ impl P2p {
             hearing: true,
             streams,
             signatures: Signatures::new(start.options.key.clone(), start.unblock),
+            relief: Relief::default(),
+            relieving: None,
             tick: Delay::new(TICK),
             unheard: 0,
             failed: None,
@@ -177,6 +184,31 @@ impl P2p {
     /// Bytes of pubsub between their streams and the core.
     pub fn in_transit(&self) -> usize {
         self.swarm.behaviour().pubsub.in_transit()
+    }
+
+    /// The heap has a contract, `bytes` of it for what came in and the core has not taken.
+    pub fn keep_contract(&mut self, bytes: usize) {
+        self.swarm.behaviour().pubsub.bound_incoming(bytes);
+        if let Some(kad) = self.swarm.behaviour_mut().kad.as_mut() {
+            kad.store_mut().bound(bytes / 4);
+        }
+        self.relieving = Some(Delay::new(relief::INTERVAL));
+    }
+
+    /// Connections closed because the heap was over its contract, and the bytes that they were thought to hold.
+    pub fn relieved(&self) -> (u64, u64) {
+        self.relief.closed()
+    }
+
+    fn relieve(&mut self) {
+        let Self { swarm, links, relief, .. } = self;
+        let pubsub = &swarm.behaviour().pubsub;
+        let held = links.meters().map(|(id, stock, meter)| (id, meter, pubsub.held(stock) as u64));
+        for id in relief.look(held, heap::excess()) {
+            if let Some(id) = links.closing(id) {
+                swarm.close_connection(id);
+            }
+        }
     }
 
     /// Whether every listener has an address.
@@ -223,6 +255,11 @@ impl P2p {
                 let received = self.links.received(RECEIVED_BYTES_MIN).into_iter();
                 self.queued
                     .extend(received.map(|(id, bytes)| Input::Conn(ConnEvent::Received { id, bytes })));
+                continue;
+            }
+            if self.relieving.as_mut().is_some_and(|delay| delay.poll_unpin(cx).is_ready()) {
+                self.relieving = Some(Delay::new(relief::INTERVAL));
+                self.relieve();
                 continue;
             }
             if let Poll::Ready(input) = self.streams.poll_next(cx) {

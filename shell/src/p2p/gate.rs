@@ -22,6 +22,7 @@ use libp2p::multiaddr::Protocol;
 use super::budget::{Bucket, Budget, Meter, PAUSE, Word, flood};
 use super::convert;
 use super::transport::{RawTransport, Socket};
+use crate::heap;
 
 /// Longest silence of whoever connected, once it is admitted: a dialler speaks first, and at once.
 pub const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -209,6 +210,11 @@ impl Metered {
             if let Some(pause) = &mut self.pause {
                 ready!(pause.poll_unpin(cx));
                 self.pause = None;
+            }
+            // What is not read stays with its sender.
+            if heap::is_full() {
+                self.pause = Some(Delay::new(PAUSE));
+                continue;
             }
             match self.bucket.ask(Instant::now()) {
                 Word::Read(credit) => return Poll::Ready(Ok(credit)),

@@ -111,6 +111,13 @@ impl Links {
         self.traffic.insert(id, Counter { meter, told: 0 });
     }
 
+    /// Every connection with its meter.
+    pub fn meters(&self) -> impl Iterator<Item = (ConnectionId, swarm::ConnectionId, &Meter)> {
+        let named =
+            self.traffic.iter().filter_map(|(id, counter)| Some((id, self.by_core.get(id)?, counter)));
+        named.map(|(id, stock, counter)| (*id, *stock, &*counter.meter))
+    }
+
     /// Connections on which at least `bytes_min` came in since this was asked last.
     pub fn received(&mut self, bytes_min: u64) -> Vec<(ConnectionId, u64)> {
         let news = |(id, counter): (&ConnectionId, &mut Counter)| {

@@ -130,6 +130,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Stream<S> {
         let this = &mut *self;
         ready!(this.shared.poll(&mut this.pause, cx))?;
         let read = ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+        this.shared.meter.take(read as u64);
         this.shared.spend(this.frames.count(&buf[..read]));
         Poll::Ready(Ok(read))
     }

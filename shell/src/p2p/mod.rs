@@ -19,6 +19,7 @@ pub mod ports;
 pub mod providers;
 pub mod pubsub;
 pub mod reach;
+pub mod relief;
 mod rounds;
 pub mod signatures;
 pub mod streams;

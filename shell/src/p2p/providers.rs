@@ -32,6 +32,9 @@ pub struct Providers {
     local: PeerId,
     keys: BTreeMap<Vec<u8>, Vec<ProviderRecord>>,
     shares: BTreeMap<PeerId, usize>,
+    /// What all records cost, and may.
+    bytes: usize,
+    bytes_max: usize,
     swept: Instant,
     refused: u64,
 }
@@ -39,7 +42,20 @@ pub struct Providers {
 impl Providers {
     /// No records yet.
     pub fn new(local: PeerId) -> Self {
-        Self { local, keys: BTreeMap::new(), shares: BTreeMap::new(), swept: Instant::now(), refused: 0 }
+        Self {
+            local,
+            keys: BTreeMap::new(),
+            shares: BTreeMap::new(),
+            bytes: 0,
+            bytes_max: usize::MAX,
+            swept: Instant::now(),
+            refused: 0,
+        }
+    }
+
+    /// All records together cost at most so many bytes; our own are kept in any case.
+    pub fn bound(&mut self, bytes: usize) {
+        self.bytes_max = bytes;
     }
 
     /// Number of keys with providers.
@@ -64,12 +80,13 @@ impl Providers {
             return;
         }
         self.swept = now;
-        let Self { keys, shares, .. } = self;
+        let Self { keys, shares, bytes, .. } = self;
         keys.retain(|_, records| {
             records.retain(|record| {
                 let stays = !record.is_expired(now);
                 if !stays {
                     leave(shares, &record.provider);
+                    *bytes -= cost(record);
                 }
                 stays
             });
@@ -83,8 +100,17 @@ impl Providers {
         let known = self.keys.contains_key(key);
         let share = self.shares.get(&record.provider).copied().unwrap_or_default();
         record.provider == self.local
-            || key.len() <= KEY_BYTES_MAX && (known || self.keys.len() < KEYS_MAX) && share < PROVIDER_SHARE
+            || self.bytes.saturating_add(cost(record)) <= self.bytes_max
+                && key.len() <= KEY_BYTES_MAX
+                && (known || self.keys.len() < KEYS_MAX)
+                && share < PROVIDER_SHARE
     }
+}
+
+/// What a record costs, in bytes: its key, its addresses, and the places that these take.
+fn cost(record: &ProviderRecord) -> usize {
+    let addresses: usize = record.addresses.iter().map(|addr| addr.len() + 64).sum();
+    256 + record.key.as_ref().len() + addresses
 }
 
 fn leave(shares: &mut BTreeMap<PeerId, usize>, provider: &PeerId) {
@@ -122,6 +148,12 @@ impl RecordStore for Providers {
         if let Some(old) =
             known.and_then(|records| records.iter_mut().find(|old| old.provider == record.provider))
         {
+            let bytes = self.bytes + cost(&record) - cost(old);
+            if bytes > self.bytes_max && cost(&record) > cost(old) && record.provider != self.local {
+                self.refused += 1;
+                return Err(Error::MaxProvidedKeys);
+            }
+            self.bytes = bytes;
             *old = record;
             return Ok(());
         }
@@ -136,6 +168,7 @@ impl RecordStore for Providers {
             return Ok(());
         }
         *self.shares.entry(record.provider).or_default() += 1;
+        self.bytes += cost(&record);
         records.push(record);
         Ok(())
     }
@@ -153,7 +186,7 @@ impl RecordStore for Providers {
     fn remove_provider(&mut self, key: &RecordKey, provider: &PeerId) {
         let Some(records) = self.keys.get_mut(key.as_ref()) else { return };
         if let Some(at) = records.iter().position(|record| record.provider == *provider) {
-            records.remove(at);
+            self.bytes -= cost(&records.remove(at));
             leave(&mut self.shares, provider);
         }
         if records.is_empty() {
@@ -201,6 +234,27 @@ mod tests {
         store.add_provider(record(KEYS_MAX, PeerId::random(), later())).unwrap();
         store.remove_provider(&record(0, greedy, None).key, &greedy);
         store.add_provider(record(0, greedy, later())).unwrap();
+    }
+
+    #[test]
+    fn records_cost_no_more_than_their_bound_and_what_goes_gives_it_back() {
+        let mut store = Providers::new(PeerId::random());
+        let providers: Vec<_> = (0..20).map(|_| PeerId::random()).collect();
+        let plain = cost(&record(0, providers[0], None));
+        store.bound(10 * plain);
+        let taken = |store: &mut Providers| {
+            let add = |(key, provider): (usize, &PeerId)| store.add_provider(record(key, *provider, later()));
+            providers.iter().enumerate().map(add).filter(std::result::Result::is_ok).count()
+        };
+        assert_eq!((taken(&mut store), store.bytes), (10, 10 * plain));
+        assert_eq!(taken(&mut store), 10, "renewing costs nothing");
+        let mut longer = record(0, providers[0], later());
+        longer.addresses.push("/ip4/127.0.0.1/tcp/1".parse().unwrap());
+        assert!(store.add_provider(longer).is_err(), "but more addresses do");
+        store.remove_provider(&record(0, providers[0], None).key, &providers[0]);
+        assert_eq!(store.bytes, 9 * plain);
+        store.sweep(Instant::now() + 2 * Duration::from_secs(3600));
+        assert_eq!((store.bytes, store.len()), (0, 0));
     }
 
     #[test]

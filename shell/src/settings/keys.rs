@@ -168,6 +168,7 @@ pub const KEYS: &[Key] = &[
     works("p2p_pending_per_address_max", "16"),
     works("p2p_bytes_per_second_max", "33554432"),
     works("p2p_messages_per_second_max", "16000"),
+    works("memory_max", ""),
     works("connections_max", "1000"),
     works("peers_known_max", "10000"),
     works("seen_hashes_max", "10000"),

@@ -16,6 +16,7 @@ use peerage_core::config::Config as CoreConfig;
 use peerage_core::conn::{self, DhtMode};
 use peerage_core::error::ConfigError;
 use peerage_core::limits::Limits;
+use peerage_core::memory;
 use peerage_core::teranode::config::{Envelope, TopicNames};
 use peerage_core::teranode::url::URL_BYTES_MAX;
 use peerage_core::teranode::{self, Compat, ListenMode};
@@ -46,6 +47,8 @@ pub struct Settings {
     pub conn: conn::Config,
     /// Bounds.
     pub limits: Limits,
+    /// The memory contract, in bytes (`memory_max`); the limits here keep to it already.
+    pub memory_max: Option<u64>,
     /// The Teranode service.
     pub teranode: teranode::Config,
     /// The pubsub router.
@@ -108,9 +111,15 @@ impl Settings {
         let listen = reader.listen_addresses()?;
         let teranode = teranode_config(&reader)?;
         teranode.validate().map_err(|error| reader.with_origin(error))?;
-        let conn = conn_config(&reader, listen)?;
+        let mut conn = conn_config(&reader, listen)?;
         conn.validate().map_err(|error| reader.with_origin(error))?;
-        let limits = limits(&reader)?;
+        let mut limits = limits(&reader)?;
+        let mut gossipsub = gossipsub::config::Config::default();
+        let memory_max = reader.bytes("memory_max")?;
+        if let Some(most) = memory_max {
+            let bounded = memory::bound(most, &mut limits, &mut conn, &mut gossipsub);
+            bounded.map_err(|error| reader.with_origin(error))?;
+        }
         limits.validate().map_err(|error| reader.with_origin(error))?;
         Ok(Self {
             profile: if layers.is_dev() { "dev" } else { "standard" },
@@ -130,7 +139,8 @@ impl Settings {
             feed_tls: feed_tls(&reader)?,
             feed_limits: feed_limits(&reader, &limits)?,
             admin: reader.socket("admin_listen")?,
-            gossipsub: gossipsub::config::Config::default(),
+            memory_max,
+            gossipsub,
             conn,
             limits,
             teranode,

@@ -190,6 +190,19 @@ impl<'a> Reader<'a> {
         if range.contains(&interval) { Ok(interval) } else { Err(self.out_of_range(key, "1s", "24h")) }
     }
 
+    /// A number of bytes; none when the text is empty.
+    ///
+    /// # Errors
+    /// When the text is none.
+    pub fn bytes(&self, key: &str) -> Result<Option<u64>, ConfigError> {
+        match self.text(key) {
+            text if text.is_empty() => Ok(None),
+            text => values::bytes(&text).map(Some).ok_or_else(|| {
+                self.error(key, "not a number of bytes", "write it like 24MiB, 512KiB or 1GiB")
+            }),
+        }
+    }
+
     /// A list of texts.
     pub fn list(&self, key: &str) -> Vec<String> {
         values::list(&self.text(key)).map(ToOwned::to_owned).collect()

@@ -170,3 +170,23 @@ fn a_peer_that_is_not_reached_by_tcp_is_refused() {
     }
     assert!(loaded("", &[], &[("p2p_bootstrap_peers", "/dnsaddr/example.com|/ip4/127.0.0.1/tcp/1")]).is_ok());
 }
+
+#[test]
+fn a_memory_contract_lowers_the_limits_and_too_small_a_one_says_the_least() {
+    let error = refused("memory_max", "15MiB");
+    assert_eq!((error.key.as_str(), error.origin.as_str()), ("memory_max", "--set"));
+    assert_eq!(error.problem, "too little: the least possible is 16 MiB");
+    for nonsense in ["24MB", "24 megabytes", "MiB", "-1", "1.5GiB", "99999999999999999GiB"] {
+        assert_eq!(refused("memory_max", nonsense).problem, "not a number of bytes", "{nonsense}");
+    }
+    let without = loaded("", &[], &[]).unwrap();
+    assert_eq!((without.memory_max, without.limits), (None, Limits::default()));
+    for spelling in ["24MiB", "24 MiB", "24576KiB", "25165824"] {
+        let bounded = loaded("", &[], &[("memory_max", spelling)]).unwrap();
+        assert_eq!(bounded.memory_max, Some(24 << 20), "{spelling}");
+        assert_eq!(bounded.limits.connections_max, 64);
+        assert_eq!(bounded.feed_limits.clients_max, 96);
+    }
+    let lower = loaded("", &[], &[("memory_max", "24MiB"), ("connections_max", "40")]).unwrap();
+    assert_eq!(lower.limits.connections_max, 40, "what is lower already stays");
+}

@@ -30,6 +30,20 @@ pub fn duration(text: &str) -> Option<Duration> {
     (nanos > 0.0 || text.starts_with('0')).then(|| Duration::from_secs_f64((nanos / 1e9).min(1e12)))
 }
 
+/// A number of bytes: `24MiB`, `512KiB`, `1GiB`, or without a unit.
+pub fn bytes(text: &str) -> Option<u64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.trim_start() {
+        "" => 0,
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
 /// A boolean. A text that is neither is false, as in the reference.
 pub fn boolean(text: &str) -> bool {
     matches!(text, "1" | "t" | "T" | "true" | "TRUE" | "True")

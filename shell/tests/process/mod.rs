@@ -9,6 +9,7 @@ mod neighbourhood;
 mod network;
 mod recording;
 mod siege;
+mod threads;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};

@@ -7,9 +7,11 @@
 #![forbid(unsafe_code)]
 
 pub mod churn;
+pub mod contract;
 pub mod control;
 pub mod feed;
 pub mod frames;
+pub mod hostile;
 pub mod node;
 pub mod peer;
 pub mod process;

@@ -94,6 +94,22 @@ impl Node {
         })
     }
 
+    /// As [`Self::start`], and the node may have at most so many descriptors open.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_limited(
+        shell: Shell,
+        name: &str,
+        settings: &[(&str, &str)],
+        descriptors: u32,
+    ) -> Result<Self, Failure> {
+        let data_dir = Scratch::new()?;
+        let settings = settings.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let (process, ready) = run(shell, name, data_dir.path(), &settings, Vec::new(), Some(descriptors))?;
+        Ok(Self { process, shell, settings, data_dir, ready })
+    }
+
     fn start_with(
         shell: Shell,
         name: &str,
@@ -102,7 +118,8 @@ impl Node {
     ) -> Result<Self, Failure> {
         let data_dir = Scratch::new()?;
         let settings = settings.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        let (process, ready) = run(shell, name, data_dir.path(), &settings, arguments(data_dir.path()))?;
+        let (process, ready) =
+            run(shell, name, data_dir.path(), &settings, arguments(data_dir.path()), None)?;
         Ok(Self { process, shell, settings, data_dir, ready })
     }
 
@@ -139,7 +156,8 @@ impl Node {
         self.settings.retain(|(key, _)| key != "p2p_listen_addresses");
         self.settings.push(("p2p_listen_addresses".to_owned(), listen));
         let name = self.process.name().to_owned();
-        let (process, ready) = run(self.shell, &name, self.data_dir.path(), &self.settings, Vec::new())?;
+        let (process, ready) =
+            run(self.shell, &name, self.data_dir.path(), &self.settings, Vec::new(), None)?;
         (self.process, self.ready) = (process, ready);
         Ok(())
     }
@@ -269,6 +287,20 @@ impl Node {
         Ok(ours.filter_map(|(_, value)| value.parse::<f64>().ok()).sum())
     }
 
+    /// The sample of a metric with these labels, in their order.
+    ///
+    /// # Errors
+    /// If the metrics cannot be read, or there is no such sample.
+    pub fn metric_of(&self, name: &str, labels: &[(&str, &str)]) -> Result<f64, Failure> {
+        let labels: Vec<_> = labels.iter().map(|(label, text)| format!("{label}=\"{text}\"")).collect();
+        let sample = format!("{name}{{{}}} ", labels.join(","));
+        let address = self.ready["admin"].as_str().unwrap_or_default();
+        let text = http_get(address, "/metrics")
+            .map_err(|e| self.process.failure(&format!("http://{address}/metrics: {e}")))?;
+        let found = text.lines().find_map(|line| line.strip_prefix(&sample)?.parse().ok());
+        found.ok_or_else(|| self.process.failure(&format!("no metric {sample}")))
+    }
+
     /// Waits until the node has produced the block or subtree with that hash.
     ///
     /// # Errors
@@ -289,14 +321,23 @@ fn http_get(address: &str, path: &str) -> std::io::Result<String> {
     Ok(answer)
 }
 
+/// The binary with a limit on its descriptors. The shell becomes it, so that the process is the same.
+fn limited(shell: Shell, descriptors: u32) -> Result<Command, Failure> {
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(format!("ulimit -n {descriptors}; exec \"$0\" \"$@\"")).arg(shell.binary()?);
+    Ok(command)
+}
+
 fn run(
     shell: Shell,
     name: &str,
     data_dir: &Path,
     settings: &Vec<(String, String)>,
     arguments: Vec<OsString>,
+    descriptors: Option<u32>,
 ) -> Result<(Process, Value), Failure> {
-    let mut command = Command::new(shell.binary()?);
+    let mut command =
+        descriptors.map_or_else(|| shell.binary().map(Command::new), |most| limited(shell, most))?;
     command.arg("run").arg("--data-dir").arg(data_dir).args(["--output", "json"]).args(arguments);
     let base = [
         ("network", "regtest"),

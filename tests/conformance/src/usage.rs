@@ -15,6 +15,8 @@ pub struct Usage {
     pub rss_bytes: u64,
     /// The most it has been.
     pub rss_peak_bytes: u64,
+    /// Of the memory now: pages of files, which is the program itself.
+    pub rss_file_bytes: u64,
 }
 
 /// Reads the consumption of a process.
@@ -39,6 +41,7 @@ pub fn of(pid: u32) -> Result<Usage, Failure> {
         run: Duration::from_nanos(nanos),
         rss_bytes: 1024 * kib("VmRSS:"),
         rss_peak_bytes: 1024 * kib("VmHWM:"),
+        rss_file_bytes: 1024 * kib("RssFile:"),
     })
 }
 

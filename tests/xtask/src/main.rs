@@ -8,6 +8,7 @@ mod measure;
 mod nostd;
 mod plain;
 mod run;
+mod size;
 mod stages;
 mod wasm;
 mod workspace;
@@ -22,6 +23,8 @@ const USAGE: &str = "usage: cargo xtask test [--list | --stage NAME]
        cargo xtask measure peers [--runs N] [--quick] [--profile shipped|release|dist|small]    memory of a connected peer, beside the same
        cargo xtask measure start [--runs N] [--quick] [--profile shipped|release|dist|small]    start to listening, idle memory and CPU, beside the same
        cargo xtask measure soak [--quick] [--profile shipped|release|dist|small]                a mesh of all makes under churn, 10 min; scores, 3 min
+       cargo xtask measure contract [--quick] [--profile shipped|release|dist|small]            the memory contract under 500 hostile peers, 1 min each
+       cargo xtask measure size                                                                 both binaries in profile small, by feature
        cargo xtask checklist";
 
 fn main() -> ExitCode {
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         ["test", "--stage", name] => stages::run_one(name),
+        ["measure", "size"] => size::measure(),
         ["measure", what, options @ ..] => measure::measure(what, options),
         ["checklist"] => workspace::Workspace::load().and_then(|w| checklist::print_and_judge(&w, true)),
         ["help" | "--help" | "-h"] => {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::run::{Totals, cargo, command, need, read, run};
 use crate::workspace::Workspace;
-use crate::{checklist, deny, laws, nostd, plain, wasm};
+use crate::{checklist, deny, laws, nostd, plain, size, wasm};
 
 /// The package that starts foreign peers: a stage of its own.
 const FOREIGN: &str = "peerage-conformance";
@@ -12,7 +12,7 @@ const FOREIGN: &str = "peerage-conformance";
 type Body = fn(&Workspace, &mut Totals) -> Result<(), String>;
 
 /// Name, what it checks, how.
-const STAGES: [(&str, &str, Body); 13] = [
+const STAGES: [(&str, &str, Body); 14] = [
     ("fmt", "the code is formatted", fmt),
     ("laws", "dependency graphs and files obey the design", laws::stage),
     ("deny", "licences, sources and minimum versions of dependencies", deny::stage),
@@ -25,6 +25,11 @@ const STAGES: [(&str, &str, Body); 13] = [
     ("fuzz-build", "the fuzz targets build on nightly", fuzz_build),
     ("wasm", "the core builds for wasm32 and computes the same there", wasm::stage),
     ("binaries", "each binary builds alone", binaries),
+    (
+        "size",
+        "the binaries of small hosts are small: two whole builds, six minutes where nothing else runs",
+        size::stage,
+    ),
     ("conformance", "both binaries against peers not written here", conformance),
 ];
 

@@ -142,7 +142,15 @@ impl Router {
             members: BTreeSet::new(),
             backoffs: Backoffs::new(&times, backoffs_max, key),
             seen: Seen::new(
-                &seen::Bounds { ttl: config.seen_ttl, peers_max, ..seen::Bounds::default() },
+                &seen::Bounds {
+                    ttl: config.seen_ttl,
+                    peers_max,
+                    pending_max: limits.checks_max,
+                    pending_bytes_max: limits.checks_bytes_max,
+                    seen_max: limits.seen_ids_max,
+                    refused_max: limits.refused_copies_max,
+                    ..seen::Bounds::default()
+                },
                 key,
             ),
             promises: Promises::new(config.iwant_followup),
@@ -150,6 +158,8 @@ impl Router {
                 &message_cache::Bounds {
                     windows: config.history_length,
                     gossip_windows: config.history_gossip,
+                    messages_max: limits.cached_messages_max,
+                    bytes_max: limits.cached_bytes_max,
                     peers_max,
                     ..message_cache::Bounds::default()
                 },
@@ -382,6 +392,11 @@ impl Router {
     /// Messages that are kept to be given.
     pub fn cache(&self) -> &MessageCache {
         &self.cache
+    }
+
+    /// Gives up the kept messages of the oldest heartbeat that has some: their number and bytes.
+    pub fn shed_cache(&mut self) -> Option<(u64, u64)> {
+        self.cache.shed_oldest()
     }
 
     /// Scores.

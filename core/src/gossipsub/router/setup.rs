@@ -7,10 +7,10 @@ use peerage_proto::pubsub::RpcLimits;
 
 use crate::conn::outbox;
 use crate::gossipsub::config::{Config, Scoring};
+use crate::gossipsub::lazy;
 use crate::gossipsub::mesh::{self, Thresholds};
 use crate::gossipsub::policy::Policy;
 use crate::gossipsub::topic::TopicName;
-use crate::gossipsub::{lazy, stream};
 use crate::limits::Limits;
 
 /// See the module's documentation.
@@ -49,7 +49,7 @@ impl Setup {
                 ..RpcLimits::default()
             },
             outbox: outbox::Bounds {
-                window_bytes: stream::WINDOW_BYTES,
+                window_bytes: limits.window_bytes,
                 class_bytes_max: [
                     config.queue_high_bytes_max.into(),
                     config.queue_normal_bytes_max.into(),

@@ -394,6 +394,11 @@ impl Seen {
         (!self.is_young(now, at)).then_some(id)
     }
 
+    /// Bytes of the copies that are pending.
+    pub fn pending_bytes(&self) -> u64 {
+        self.pending_bytes.used()
+    }
+
     /// What became of all copies so far.
     pub fn outcomes(&self) -> &Outcomes {
         &self.outcomes

@@ -139,6 +139,7 @@ fn outboxes(page: &mut Page, view: &View<'_>) {
             ("sent", outcomes.sent),
             ("aged", outcomes.aged),
             ("gone", outcomes.gone),
+            ("shed", outcomes.shed),
             ("refused", outcomes.refused),
         ] {
             page.labelled(name, &[("class", text), ("outcome", outcome)], count);

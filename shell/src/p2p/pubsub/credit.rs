@@ -19,15 +19,25 @@ pub const OVERHEAD: usize = 128;
 #[derive(Clone, Debug, Default)]
 pub struct Credit(Arc<Mutex<Ledger>>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Ledger {
+    /// Bytes of all connections from which nothing more is read.
+    most: usize,
     in_transit: usize,
     accounts: HashMap<ConnectionId, Account>,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self { most: ALL_BYTES_MAX, in_transit: 0, accounts: HashMap::new() }
+    }
 }
 
 #[derive(Debug, Default)]
 struct Account {
     in_transit: usize,
+    /// Bytes of a frame that has not come whole.
+    begun: usize,
     waiting: Option<Waker>,
 }
 
@@ -36,6 +46,17 @@ impl Credit {
     pub fn share(&self, connection: ConnectionId) -> Share {
         self.lock().accounts.insert(connection, Account::default());
         Share { credit: self.clone(), connection }
+    }
+
+    /// All connections together have at most so many bytes on their way.
+    pub fn bound(&self, bytes: usize) {
+        let mut ledger = self.lock();
+        ledger.most = ledger.most.min(bytes);
+    }
+
+    /// Bytes that one connection holds, on their way and of a frame that has not come whole.
+    pub fn held(&self, connection: ConnectionId) -> usize {
+        self.lock().accounts.get(&connection).map_or(0, |account| account.in_transit + account.begun)
     }
 
     /// Bytes on their way.
@@ -50,9 +71,9 @@ impl Credit {
     fn release(&self, connection: ConnectionId, cost: usize) {
         let mut woken = Vec::new();
         let mut ledger = self.lock();
-        let was_full = ledger.in_transit >= ALL_BYTES_MAX;
+        let was_full = ledger.in_transit >= ledger.most;
         ledger.in_transit -= cost;
-        let is_full = ledger.in_transit >= ALL_BYTES_MAX;
+        let is_full = ledger.in_transit >= ledger.most;
         if let Some(account) = ledger.accounts.get_mut(&connection) {
             account.in_transit -= cost;
             if !is_full && account.in_transit < CONNECTION_BYTES_MAX {
@@ -78,13 +99,20 @@ impl Share {
     /// Ready when more may be read.
     pub fn poll_ready(&self, cx: &Context<'_>) -> Poll<()> {
         let mut ledger = self.credit.lock();
-        let is_full = ledger.in_transit >= ALL_BYTES_MAX;
+        let is_full = ledger.in_transit >= ledger.most;
         let Some(account) = ledger.accounts.get_mut(&self.connection) else { return Poll::Pending };
         if is_full || account.in_transit >= CONNECTION_BYTES_MAX {
             account.waiting = Some(cx.waker().clone());
             return Poll::Pending;
         }
         Poll::Ready(())
+    }
+
+    /// So many bytes are held of a frame that has not come whole.
+    pub fn begun(&self, bytes: usize) {
+        if let Some(account) = self.credit.lock().accounts.get_mut(&self.connection) {
+            account.begun = bytes;
+        }
     }
 
     /// Something with so many bytes sets out.

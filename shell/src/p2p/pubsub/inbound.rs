@@ -36,6 +36,8 @@ struct Reading<S> {
     splitter: Splitter,
     /// What was read and waits for credit.
     rest: Vec<u8>,
+    /// What was told to be held of a frame that has not come whole.
+    begun: usize,
 }
 
 /// Why nothing more comes on a stream.
@@ -52,12 +54,14 @@ impl<S: AsyncRead + Unpin> Inbound<S> {
     /// The peer opened a stream.
     pub(super) fn opened(&mut self, stream: S, version: Version) {
         let splitter = Splitter::new(self.frame_bytes_max);
-        self.reading = Some(Reading { stream, version, told: false, splitter, rest: Vec::new() });
+        self.reading = Some(Reading { stream, version, told: false, splitter, rest: Vec::new(), begun: 0 });
+        self.share.begun(0);
     }
 
     /// Resets the stream. The end of one that the core knows of is told.
     pub(super) fn reset(&mut self) {
         self.reading = None;
+        self.share.begun(0);
         self.ended |= mem::take(&mut self.stands);
     }
 
@@ -110,6 +114,10 @@ impl<S: AsyncRead + Unpin> Reading<S> {
                     }
                     Err(TooLong(bytes)) => return Poll::Ready(End::TooLong(bytes)),
                 }
+            }
+            let begun = self.splitter.capacity();
+            if begun != mem::replace(&mut self.begun, begun) {
+                share.begun(begun);
             }
         }
     }

@@ -165,6 +165,16 @@ impl Behaviour {
         self.inbox.put(connection, told);
     }
 
+    /// What is on its way to the core has at most so many bytes.
+    pub fn bound_incoming(&self, bytes: usize) {
+        self.credit.bound(bytes);
+    }
+
+    /// Bytes that one connection holds: on their way to the core, and of a frame that has not come whole.
+    pub fn held(&self, connection: ConnectionId) -> usize {
+        self.credit.held(connection)
+    }
+
     /// What waits for the core and what is on its way here, in bytes.
     pub fn in_transit(&self) -> usize {
         self.credit.in_transit()

@@ -81,7 +81,6 @@ impl Splitter {
     }
 
     /// Bytes held for a frame that has not come whole.
-    #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {
         self.body.as_ref().map_or(0, |body| body.bytes.capacity())
     }

@@ -1,6 +1,7 @@
 //! `cargo xtask measure`: what our binaries cost beside the Go message bus, on this machine and in this hour.
 
 mod ceiling;
+mod contract;
 mod cpu;
 mod feed;
 mod figures;
@@ -127,11 +128,14 @@ pub(crate) fn measure(what: &str, words: &[&str]) -> Result<(), String> {
         "gossip" => gossip::measure,
         "mesh" => mesh::measure,
         "peers" => peers::measure,
+        "contract" => contract::measure,
         "soak" => soak::measure,
         "publish" => publish::measure,
         "start" => start::measure,
         other => {
-            return Err(format!("measure ceiling, gossip, mesh, peers, publish, soak or start, not {other}"));
+            return Err(format!(
+                "measure ceiling, contract, gossip, mesh, peers, publish, size, soak or start, not {other}"
+            ));
         }
     };
     let workspace = Workspace::load()?;
