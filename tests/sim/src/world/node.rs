@@ -227,6 +227,8 @@ fn tight() -> Limits {
         subscriber_frames_max: 4,
         topics_per_peer_max: 2,
         work_per_input_max: 2,
+        // Those of the router have their own tests.
+        ..Limits::default()
     }
 }
 
