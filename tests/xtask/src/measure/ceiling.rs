@@ -1,20 +1,20 @@
 //! How many messages a second pass from one of our nodes to another without loss.
 
-use std::time::{Duration, Instant};
-
-use peerage_conformance::control::Control;
-
 use super::cpu::Cpu;
-use super::gossip::{DRAIN, SETTLE, cost};
-use super::ours::{Ours, START_MAX, sample};
+use super::gossip::{DRAIN, Row, SETTLE, cost};
+use super::ours::{Ours, sample};
+use super::publisher::Publisher;
 use super::{Kinds, Options};
 
 /// What is tried, messages a second.
 const RATES: [u32; 4] = [4_000, 8_000, 12_000, 16_000];
 /// The target of the design.
 const RATE_MIN: u32 = 8_000;
-/// What one call may ask for.
-const COUNT_MAX: u32 = 20_000;
+/// Counts what the receiver takes.
+const ACCEPTED: &str = "peerage_gossip_ended_total{topic=\"subtree\",cause=\"handled\"}";
+/// The load but for its rate.
+const ROW: Row =
+    Row { name: "ceiling", kind: "subtree", size_bytes: 300, rate_per_s: 0, ratio_max: None, left_out: "" };
 
 /// Measures and prints the table.
 ///
@@ -62,50 +62,20 @@ pub(super) fn measure(kinds: &Kinds, options: &Options) -> Result<(), String> {
 /// Messages that were lost, and the cost of one to either.
 fn run(kinds: &Kinds, name: &str, rate: u32, seconds: u32) -> Result<(u64, f64, f64), String> {
     let binary = |name| kinds.binary(name).ok_or("no binary of ours");
-    // With this URL the inner JSON has 300 bytes.
-    let url = "http://127.0.0.1:8090/api/v1?".to_owned();
-    let url = format!("asset_httpPublicAddress={url}{}", "u".repeat(122 - url.len()));
-    let publisher = Ours::start(binary("peerage")?, &[url])?;
-    let receiver = Ours::start(binary(name)?, &[format!("p2p_static_peers={}", publisher.addr()?.0)])?;
-    await_mesh(&publisher)?;
+    let receiver = Ours::start(binary(name)?, &[])?;
+    let mut publisher = Publisher::ours(binary("peerage")?, &receiver.addr()?.0)?;
+    let row = Row { rate_per_s: rate, ..ROW };
     std::thread::sleep(SETTLE);
-    let control = publisher.control()?;
-    announce(&control, rate / 4, rate)?;
+    publisher.publish(row, 1, rate / 4)?;
     std::thread::sleep(DRAIN);
-    let (pages, pids) = ([publisher.metrics()?, receiver.metrics()?], [publisher.pid(), receiver.pid()]);
+    let (page, pids) = (receiver.metrics()?, [publisher.pid(), receiver.pid()]);
+    let published = publisher.published()?;
     let before = [Cpu::of(pids[0])?, Cpu::of(pids[1])?];
-    let count = rate * seconds;
-    announce(&control, count, rate)?;
+    let sent = publisher.publish(row, 2, rate * seconds)?;
     std::thread::sleep(DRAIN);
-    let costs = [cost(pids[0], &before[0], count.into())?.0, cost(pids[1], &before[1], count.into())?.0];
-    let after = [publisher.metrics()?, receiver.metrics()?];
-    let grown = |at: usize, name: &str| sample(&after[at], name).saturating_sub(sample(&pages[at], name));
-    let handled = "peerage_gossip_ended_total{topic=\"subtree\",cause=\"handled\"}";
-    let came = [grown(0, "peerage_publications_sent_total"), grown(1, handled)];
-    let least = came.into_iter().min().unwrap_or(0);
-    Ok((u64::from(count).saturating_sub(least), costs[0], costs[1]))
-}
-
-/// Announces `count` subtrees, each at its due time, and waits until the last is due.
-fn announce(control: &Control, count: u32, rate: u32) -> Result<(), String> {
-    let mut left = count;
-    while left > 0 {
-        let now = left.min(COUNT_MAX);
-        control.announce_paced(now, rate).map_err(|e| e.to_string())?;
-        left -= now;
-    }
-    std::thread::sleep(Duration::from_secs(1) * count / rate);
-    Ok(())
-}
-
-/// Until the receiver is in the publisher's four meshes.
-fn await_mesh(publisher: &Ours) -> Result<(), String> {
-    let begin = Instant::now();
-    while sample(&publisher.metrics()?, "peerage_pubsub_mesh_members") < 4 {
-        if begin.elapsed() > START_MAX {
-            return Err(format!("no mesh within {START_MAX:?}"));
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    Ok(())
+    let costs = [cost(pids[0], &before[0], sent)?.0, cost(pids[1], &before[1], sent)?.0];
+    let published = publisher.published()? - published;
+    let after = receiver.metrics()?;
+    let accepted = sample(&after, ACCEPTED).saturating_sub(sample(&page, ACCEPTED));
+    Ok((sent.saturating_sub(published.min(accepted)), costs[0], costs[1]))
 }

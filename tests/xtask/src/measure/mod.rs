@@ -10,6 +10,7 @@ mod mesh;
 mod ours;
 mod peers;
 mod publish;
+mod publisher;
 mod soak;
 mod start;
 
