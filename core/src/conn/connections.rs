@@ -417,11 +417,9 @@ impl Connections {
     pub fn shed<S: Sink<input::Action>>(
         &mut self,
         cx: &mut Ctx<'_, S>,
-        excess: u64,
+        mut excess: u64,
         worth: impl Fn(&PeerId) -> Worth,
     ) {
-        let closing = (self.closing.len() as u64).saturating_mul(CONNECTION_BYTES);
-        let mut excess = excess.saturating_sub(closing);
         if excess == 0 {
             return;
         }
@@ -436,6 +434,11 @@ impl Connections {
             self.disconnect(cx, &peer, DisconnectReason::Memory);
             excess = excess.saturating_sub(connections.saturating_mul(CONNECTION_BYTES));
         }
+    }
+
+    /// Bytes that are free once the connections have ended that are being closed.
+    pub fn closing_bytes(&self) -> u64 {
+        (self.closing.len() as u64).saturating_mul(CONNECTION_BYTES)
     }
 
     /// Forgets addresses that are too old, up to `budget` of them; whether some may be left.

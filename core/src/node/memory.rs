@@ -46,10 +46,13 @@ impl Node {
         ledger(&self.state).firm().saturating_add(CONNECTION_BYTES) > most
     }
 
-    /// Gives up what is too much, in the order of [`Shed::ORDER`]; newcomers are refused when they come.
+    /// Gives up what is too much, in the order of [`Shed::ORDER`]; newcomers are refused when they come. A connection that is
+    /// being closed is given up already, however long its end takes.
     pub(super) fn relieve(&mut self, now: Now, out: &mut impl Sink<Action>) {
         let Some(most) = self.config.limits.memory_max else { return };
-        let excess = |state: &NodeState| ledger(state).total().saturating_sub(most);
+        let excess = |state: &NodeState| {
+            ledger(state).total().saturating_sub(most).saturating_sub(state.conns.closing_bytes())
+        };
         if excess(&self.state) == 0 {
             return;
         }

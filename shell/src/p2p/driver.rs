@@ -30,7 +30,7 @@ use super::relief::{self, Relief};
 use super::signatures::{Signatures, Unblock};
 use super::streams::Streams;
 use super::transport::{self, RawTransport};
-use super::upnp::Mapper;
+use super::upnp::{self, Mapper};
 use super::{convert, dht, links};
 use crate::heap;
 use crate::http::server::Tally;
@@ -98,6 +98,7 @@ pub struct P2p {
     relief: Relief,
     /// When the heap is looked at next; none without a contract.
     relieving: Option<Delay>,
+    news_in_row: u32,
     tick: Delay,
     unheard: u64,
     pub(super) failed: Option<ListenFailed>,
@@ -108,6 +109,9 @@ pub struct P2p {
 
 /// Swarm events handled in one go before others get their turn.
 const EVENTS_MAX: usize = 64;
+
+/// News of pubsub before everything else gets its turn.
+const NEWS_MAX: u32 = 64;
 
 /// Between looks at what came in and at what has expired.
 const TICK: Duration = Duration::from_secs(1);
@@ -152,7 +156,7 @@ impl P2p {
             queued: VecDeque::new(),
             announce: start.announce,
             dial_private: start.options.dial_private,
-            mapper: start.options.nat.then(|| Mapper::new(Arc::clone(&start.unblock))),
+            mapper: start.options.nat.then(|| Mapper::new(upnp::aside())),
             mdns: mdns.transpose().map_err(|error| format!("mDNS: {error}"))?,
             reach: Reach::new(start.relays.iter().filter_map(convert::libp2p_addr)),
             accepting: true,
@@ -161,6 +165,7 @@ impl P2p {
             signatures: Signatures::new(start.options.key.clone(), start.unblock),
             relief: Relief::default(),
             relieving: None,
+            news_in_row: 0,
             tick: Delay::new(TICK),
             unheard: 0,
             failed: None,
@@ -229,18 +234,7 @@ impl P2p {
     /// The next thing that the core is told.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Input> {
         for _ in 0..EVENTS_MAX {
-            if let Some(input) = self.queued.pop_front() {
-                return Poll::Ready(input);
-            }
-            if let Poll::Ready((op, ends)) = self.signatures.poll_next(cx) {
-                return Poll::Ready(Input::Op(op, OpResult::Verified(ends)));
-            }
-            if self.signatures.is_full()
-                && let Some(input) = self.next_checked()
-            {
-                return Poll::Ready(input);
-            }
-            if let Some(input) = self.next_news() {
+            if let Some(input) = self.next_at_hand(cx) {
                 return Poll::Ready(input);
             }
             if self.tick.poll_unpin(cx).is_ready() {
@@ -277,12 +271,40 @@ impl P2p {
             match self.swarm.poll_next_unpin(cx) {
                 Poll::Ready(Some(event)) => self.on_swarm_event(event),
                 Poll::Ready(None) | Poll::Pending => {
-                    return self.next_checked().map_or(Poll::Pending, Poll::Ready);
+                    self.news_in_row = 0;
+                    let next = self.next_checked().or_else(|| self.next_news());
+                    // Something came while we looked elsewhere.
+                    if next.is_none() && self.swarm.behaviour().pubsub.poll_news(cx).is_ready() {
+                        cx.waker().wake_by_ref();
+                    }
+                    return next.map_or(Poll::Pending, Poll::Ready);
                 }
             }
         }
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        self.news_in_row = 0;
+        match self.next_checked() {
+            Some(input) => Poll::Ready(input),
+            None => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+        }
+    }
+
+    /// What needs no look at the swarm. News of pubsub let everything else have its turn: it may come without end.
+    fn next_at_hand(&mut self, cx: &mut Context<'_>) -> Option<Input> {
+        if let Some(input) = self.queued.pop_front() {
+            return Some(input);
+        }
+        if let Poll::Ready((op, ends)) = self.signatures.poll_next(cx) {
+            return Some(Input::Op(op, OpResult::Verified(ends)));
+        }
+        if self.signatures.is_full() {
+            return self.next_checked();
+        }
+        let news = if self.news_in_row < NEWS_MAX { self.next_news() } else { None };
+        self.news_in_row += u32::from(news.is_some());
+        news
     }
 
     fn next_checked(&mut self) -> Option<Input> {

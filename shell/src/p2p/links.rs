@@ -111,10 +111,11 @@ impl Links {
         self.traffic.insert(id, Counter { meter, told: 0 });
     }
 
-    /// Every connection with its meter.
+    /// Every connection with its meter, but for those that are being closed.
     pub fn meters(&self) -> impl Iterator<Item = (ConnectionId, swarm::ConnectionId, &Meter)> {
         let named =
             self.traffic.iter().filter_map(|(id, counter)| Some((id, self.by_core.get(id)?, counter)));
+        let named = named.filter(|(_, stock, _)| !self.closing.contains(stock));
         named.map(|(id, stock, counter)| (*id, *stock, &*counter.meter))
     }
 

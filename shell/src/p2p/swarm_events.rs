@@ -392,6 +392,25 @@ mod tests {
     }
 
     #[test]
+    fn news_without_end_let_checks_and_the_swarm_have_their_turn() {
+        let mut p2p = alone(&libp2p::identity::Keypair::generate_ed25519(), &Default::default());
+        let id = ConnectionId::new_unchecked(1);
+        p2p.links.established(id);
+        let share = Credit::default().share(id);
+        let op = Ops::default().begin(());
+        p2p.start_gossip(stream::Action::Verify { op, checks: vec![] });
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let heard = std::iter::repeat_with(|| {
+            let told = Told::Theirs(Theirs::Frame(bytes::Bytes::new()), share.take(0));
+            p2p.swarm.behaviour().pubsub.tell(id, vec![told]);
+            p2p.poll_next(&mut cx)
+        });
+        // A check is made once the swarm has nothing.
+        let turn = heard.take(1000).position(|input| matches!(input, Poll::Ready(Input::Op(..))));
+        assert!(turn.is_some_and(|turn| turn <= 64), "{turn:?}");
+    }
+
+    #[test]
     fn a_listener_that_dies_is_a_failure_and_one_that_was_closed_is_none() {
         let key = libp2p::identity::Keypair::generate_ed25519();
         let tally = std::sync::Arc::<crate::http::server::Tally>::default();

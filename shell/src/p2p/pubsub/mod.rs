@@ -165,6 +165,11 @@ impl Behaviour {
         self.inbox.put(connection, told);
     }
 
+    /// Ready when something came since [`next`](Self::next) was asked; the task is woken when something comes.
+    pub fn poll_news(&self, cx: &Context<'_>) -> Poll<()> {
+        self.inbox.poll_fresh(cx)
+    }
+
     /// What is on its way to the core has at most so many bytes.
     pub fn bound_incoming(&self, bytes: usize) {
         self.credit.bound(bytes);

@@ -40,6 +40,14 @@ struct Entry {
     mapped: Option<(Gateway, SocketAddrV4)>,
 }
 
+/// Threads of their own: a gateway may take a minute to answer, and other work does not wait for it.
+pub fn aside() -> Unblock {
+    std::sync::Arc::new(|work| {
+        // Without a thread the work is dropped, and tried again when it is due.
+        let _ = std::thread::Builder::new().name("upnp".to_owned()).spawn(work);
+    })
+}
+
 type Outcome = Result<(Gateway, SocketAddrV4), String>;
 
 /// The mappings of our listen addresses; one is worked on at a time.
