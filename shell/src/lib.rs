@@ -1,6 +1,6 @@
 #![forbid(unsafe_code)]
 //! Everything of Peerage that is asynchronous and names no runtime: the event loop, libp2p above the socket, HTTP,
-//! WebSocket and gRPC, settings, files, the command line. A runtime supplies five things ([`runtime::Runtime`]); the
+//! WebSocket and gRPC, settings, files, the command line. A runtime supplies six things ([`runtime::Runtime`]); the
 //! binaries are those plus a call of [`cli::main`].
 
 pub mod cli;

@@ -18,8 +18,8 @@ pub(super) const TABLE_AFTER: u32 = 200;
 /// Tables that are kept, of 30 KiB each.
 const TABLES_MAX: usize = 16;
 
-/// Authors that came before: to find the point of a key takes a square root, and multiples of a point that are known make its
-/// multiplication three times as fast.
+/// Authors that came before: to find the point of a key takes a square root, and known multiples of a point spare the doublings
+/// of its multiplication.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
     known: HashMap<[u8; 32], Known>,
